@@ -1,0 +1,1 @@
+"""The top floor: plans and runs stages. Knows no video and no torch."""

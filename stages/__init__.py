@@ -1,0 +1,1 @@
+"""What the work is: the verbs, and the rooms that they use."""

@@ -1,0 +1,42 @@
+"""Markers that skip loudly, and the folders that tests share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED_DIR = Path(os.environ.get("FABULA_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+def _missing(marker: str) -> str | None:
+    """Why tests with `marker` cannot run here, or None."""
+    if marker == "shared" and not (SHARED_DIR / "golden").is_dir():
+        return f"the shared folder is not at {SHARED_DIR} (set FABULA_SHARED)"
+    if marker == "gpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            return "no NVIDIA GPU is visible to torch"
+    if marker == "browser":
+        import shutil
+
+        if not (os.environ.get("FABULA_CHROMIUM") or shutil.which("chromium")):
+            return "no chromium (set FABULA_CHROMIUM)"
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    required = {name for name in os.environ.get("FABULA_REQUIRE", "").split(",") if name}
+    reasons = {marker: _missing(marker) for marker in ("shared", "gpu", "browser") if any(i.get_closest_marker(marker) for i in items)}
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                if marker in required:
+                    pytest.exit(f"FABULA_REQUIRE names {marker!r}, but {reason}", returncode=1)
+                item.add_marker(pytest.mark.skip(reason=f"{marker}: {reason}"))
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder of real data; use only in tests marked `shared`."""
+    return SHARED_DIR
