@@ -1,0 +1,91 @@
+"""The door to pyarrow: Parquet tables with named columns, the same bytes for the same rows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from stages.artifacts.commit import StagedFile
+from stages.artifacts.sealed import Artifact
+from stages.errors import Corrupt, SchemaMismatch
+
+STRING, INT32, INT64, FLOAT64, BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
+STRINGS = pa.list_(pa.string())
+ROWS_PER_GROUP = 65_536
+
+
+def vector(dim: int) -> pa.DataType:
+    """The type of a column of float32 vectors of `dim` components."""
+    return pa.list_(pa.float32(), dim)
+
+
+def vectors_column(vectors: NDArray[np.float32], present: NDArray[np.bool_] | None = None) -> pa.Array:
+    """A column of vectors from a matrix.
+
+    Args:
+        vectors: (N, E) float32.
+        present: (N,) bool; False makes the row null.
+    """
+    flat = pa.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    mask = None if present is None else pa.array(~present)
+    return pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1], mask=mask)
+
+
+def matrix(table: pa.Table, column: str) -> NDArray[np.float32]:
+    """A vector column as a matrix (N, E) float32; null rows are zero."""
+    data = table.column(column).combine_chunks()
+    dim = data.type.list_size
+    if not len(data):
+        return np.empty((0, dim), np.float32)
+    values = np.array(data.values.to_numpy(zero_copy_only=False), np.float32)
+    values = values[data.offset * dim : (data.offset + len(data)) * dim].reshape(-1, dim)
+    values[~np.asarray(data.is_valid())] = 0
+    return values
+
+
+def rows_table(schema: Mapping[str, pa.DataType], rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """A table with these columns from records."""
+    return pa.Table.from_pylist(list(rows), schema=pa.schema(list(schema.items())))
+
+
+def columns_table(schema: Mapping[str, pa.DataType], columns: Mapping[str, Any]) -> pa.Table:
+    """A table with these columns from whole columns (sequences, numpy arrays or arrow arrays)."""
+    arrays = [
+        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column, type=kind)
+        for column, kind in ((columns[name], kind) for name, kind in schema.items())
+    ]
+    return pa.Table.from_arrays(arrays, schema=pa.schema(list(schema.items())))
+
+
+def write_table(file: StagedFile, table: pa.Table) -> None:
+    """Write a table into a staged file and close it."""
+    pq.write_table(table, file, compression="zstd", row_group_size=ROWS_PER_GROUP, store_schema=True)
+    file.close()
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet file.
+
+    Raises:
+        Corrupt: it is not one.
+        SchemaMismatch: a column that is asked for is not there.
+    """
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise Corrupt(f"{path} is not a Parquet table ({error}); run `fabula verify`") from error
+    if columns and (missing := set(columns) - set(table.column_names)):
+        raise SchemaMismatch(f"{path} lacks the columns {sorted(missing)}; it has {table.column_names}")
+    return table
+
+
+def read_tables(artifact: Artifact, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The tables with a logical name of all units of an artifact, joined in the order of the units."""
+    tables = [read_table(path, columns) for path in artifact.paths(name)]
+    if not tables:
+        raise Corrupt(f"{artifact.directory.reference} has no units")
+    return pa.concat_tables(tables)
