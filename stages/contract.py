@@ -9,7 +9,7 @@ The order in every verb's file is Config, Stage, Worker.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from stages.artifacts.commit import StagedFile
     from stages.artifacts.layout import Store
     from stages.artifacts.sealed import Artifact
+
+
+def _ignore_progress(done: int, total: int) -> None:
+    """Nobody listens."""
+
 
 Json = Any
 """A value that json.dumps takes; a recursive alias is what pydantic and mypy do not agree on."""
@@ -111,11 +116,13 @@ class Inputs:
         artifacts: by label.
         previous: sealed artifacts that earlier runs of this configuration made, by label, newest first. Only planning
             reads it (to keep positions); nothing of it may decide bytes other than through the identities.
+        on_planning: told bytes read and bytes to read when planning has to read much (hashing).
     """
 
     store: "Store"
     artifacts: Mapping[str, "Artifact"]
     previous: Mapping[str, Sequence["Artifact"]] = field(default_factory=dict)
+    on_planning: Callable[[int, int], None] = _ignore_progress
 
     def __getitem__(self, label: str) -> "Artifact":
         return self.artifacts[label]

@@ -31,7 +31,7 @@ class ShardWriter:
 
     def __init__(self, file: StagedFile) -> None:
         self._file = file
-        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
+        self._tar = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)
         self._keys: set[str] = set()
 
     def add(self, key: str, parts: Mapping[str, bytes | NDArray[Any] | Mapping[str, Any]]) -> None:

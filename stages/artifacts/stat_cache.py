@@ -1,0 +1,130 @@
+"""Which file has which content, without reading it again: hashes remembered by size, mtime and inode.
+
+The cache lies beside the artifacts, is none, and may be deleted: then everything is hashed again.
+"""
+
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from stages.artifacts.commit import replace
+from stages.artifacts.hashing import hash_bytes, hash_file
+from stages.artifacts.layout import Store
+from stages.artifacts.tables import INT64, STRING, columns_table, read_table
+from stages.errors import Corrupt, SchemaMismatch
+
+_SCHEMA = {"path": STRING, "size": INT64, "mtime_ns": INT64, "inode": INT64, "hash": STRING}
+_FILES_PER_SAVE = 2_000
+_HASH_THREADS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """One file below a folder.
+
+    Attributes:
+        path: relative, POSIX, as the file system gives it (a name that is no UTF-8 holds surrogates).
+        size: bytes.
+        mtime_ns: of the inode.
+        inode: its number.
+    """
+
+    path: str
+    size: int
+    mtime_ns: int
+    inode: int
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """What must be unchanged for the content to count as unchanged."""
+        return (self.size, self.mtime_ns, self.inode)
+
+
+def scan(folder: Path) -> Iterator[FoundFile]:
+    """Every file below a folder, hidden ones and linked folders left out, in no particular order."""
+    pending = [("", os.fspath(folder))]
+    while pending:
+        prefix, directory = pending.pop()
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                elif entry.is_file():
+                    stat = entry.stat()
+                    yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+class ContentHashes:
+    """The hashes of the files of one folder."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        self._folder = folder
+        self._path = store.stat_cache_dir / f"{hash_bytes(os.fsencode(folder.resolve()))[:16]}.parquet"
+
+    def resolve(
+        self,
+        files: Sequence[FoundFile],
+        *,
+        rehash: bool = False,
+        on_progress: Callable[[int, int], None],
+    ) -> Mapping[str, str]:
+        """The content hash of each file by path; a file that cannot be read maps to ''.
+
+        Args:
+            files: as scanned.
+            rehash: read every file, whatever the cache says.
+            on_progress: called with bytes hashed and bytes to hash.
+        """
+        known = {} if rehash else self._load()
+        hashes = {file.path: entry[1] for file in files if (entry := known.get(file.path)) and entry[0] == file.key}
+        missing = [file for file in files if file.path not in hashes]
+        done, total = 0, sum(file.size for file in missing)
+        for start in range(0, len(missing), _FILES_PER_SAVE):
+            batch = missing[start : start + _FILES_PER_SAVE]
+            with ThreadPoolExecutor(_HASH_THREADS) as pool:
+                for file, digest in zip(batch, pool.map(self._hash, batch), strict=True):
+                    hashes[file.path] = digest
+                    done += file.size
+                    on_progress(done, total)
+            self._save([file for file in files if hashes.get(file.path)], hashes)
+        return hashes
+
+    def unknown(self, files: Sequence[FoundFile]) -> list[FoundFile]:
+        """Those files that `resolve` would have to read."""
+        known = self._load()
+        return [file for file in files if known.get(file.path, (None, ""))[0] != file.key]
+
+    def _hash(self, file: FoundFile) -> str:
+        try:
+            return hash_file(self._folder / file.path)
+        except OSError:
+            return ""
+
+    def _load(self) -> dict[str, tuple[tuple[int, int, int], str]]:
+        if not self._path.is_file():
+            return {}
+        try:
+            columns = read_table(self._path, list(_SCHEMA)).to_pydict()
+        except (Corrupt, SchemaMismatch):  # it is only a cache
+            return {}
+        keys = zip(columns["size"], columns["mtime_ns"], columns["inode"], strict=True)
+        return dict(zip(columns["path"], zip(keys, columns["hash"], strict=True), strict=True))
+
+    def _save(self, files: Sequence[FoundFile], hashes: Mapping[str, str]) -> None:
+        columns = {
+            "path": [file.path for file in files],
+            "size": [file.size for file in files],
+            "mtime_ns": [file.mtime_ns for file in files],
+            "inode": [file.inode for file in files],
+            "hash": [hashes[file.path] for file in files],
+        }
+        buffer = io.BytesIO()
+        pq.write_table(columns_table(_SCHEMA, columns), buffer, compression="zstd")
+        replace(self._path, buffer.getvalue())
