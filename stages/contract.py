@@ -127,6 +127,10 @@ class Inputs:
     def __getitem__(self, label: str) -> "Artifact":
         return self.artifacts[label]
 
+    def for_workers(self) -> "Inputs":
+        """Without what only planning reads: this is what travels to workers."""
+        return Inputs(store=self.store, artifacts=self.artifacts)
+
 
 class Out(Protocol):
     """Where a worker puts what it makes. It cannot name a final path."""
@@ -177,6 +181,9 @@ class Worker(Protocol):
         Raises:
             TransientError: when trying again may help; the unit is retried, then left open.
         """
+
+    def close(self) -> None:
+        """Give back what `open` took (processes, files). Called once, also after an error."""
 
 
 class Stage(ABC):

@@ -158,6 +158,10 @@ class IngestWorker:
         out.describe("manifest", {"videos": len(videos), "duplicates": duplicates})
         return failures
 
+    def close(self) -> None:
+        """End the process that probes."""
+        self._prober.close()
+
     def _probe(self, member: Member) -> Video:
         if member.problem:
             raise UnreadableFile(member.problem)

@@ -1,0 +1,47 @@
+"""Runs units one after the other in this process: for tests, small runs and debugging."""
+
+from functools import partial
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+from threading import Thread
+
+from pipeline.executors.base import Job, OpenedWorker, Progress, Report
+from stages.contract import Inputs, Stage
+
+
+class InlineExecutor:
+    """The executor without processes of its own."""
+
+    def __init__(self, *, num_retries: int = 2) -> None:
+        self._num_retries = num_retries
+
+    def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
+        """See `Executor.run`. The units run in one thread, so that progress can be shown meanwhile."""
+        messages: SimpleQueue[Progress | Report | None] = SimpleQueue()
+        worker = OpenedWorker(stage, inputs.for_workers(), num_retries=self._num_retries)
+        stopped = False
+
+        def report(unit_id: str, done: float, text: str) -> None:
+            messages.put(Progress(unit_id=unit_id, done=done, text=text))
+
+        def work() -> None:
+            try:
+                for job in jobs:
+                    if stopped:
+                        break
+                    messages.put(worker.perform(job, partial(report, job.unit.unit_id)))
+            finally:
+                worker.close()
+                messages.put(None)
+
+        thread = Thread(target=work, name="fabula-inline", daemon=True)
+        thread.start()
+        try:
+            while (message := messages.get()) is not None:
+                yield message
+        finally:
+            stopped = True
+            thread.join()
+
+    def close(self) -> None:
+        """Nothing was started that outlives `run`."""

@@ -1,0 +1,186 @@
+"""The door to Ray: one actor a worker, coarse units, small records back.
+
+`RAY_ADDRESS` joins a cluster. Without it a local one is started in a folder of its own and removed at the end; its
+processes die with the driver. Ray places and restarts; which unit is done is decided by commit records alone.
+"""
+
+import logging
+import os
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+from ray.exceptions import RayActorError, RayError
+
+from pipeline.executors.base import Job, OpenedWorker, Progress, Report
+from stages.contract import Inputs, Stage
+
+logger = logging.getLogger(__name__)
+
+POLL_S = 0.5
+_TEMP_PREFIX = "fabula-ray-"
+_OBJECT_STORE_BYTES = 150 * 2**20  # only small records travel
+
+
+class _Actor:
+    """A worker process: opens the stage once, does one unit at a time, and can be asked how far it is."""
+
+    def __init__(self, stage: Stage, inputs: Inputs, num_retries: int) -> None:
+        self._worker = OpenedWorker(stage, inputs, num_retries=num_retries)
+        self._progress = (0.0, "")
+
+    def perform(self, job: Job) -> Report:
+        self._progress = (0.0, "")
+        return self._worker.perform(job, self._remember)
+
+    def _remember(self, done: float, text: str) -> None:
+        self._progress = (done, text)
+
+    @ray.method(concurrency_group="questions")  # type: ignore[untyped-decorator]  # ray has no types
+    def progress(self) -> tuple[float, str]:
+        return self._progress
+
+    def close(self) -> None:
+        self._worker.close()
+
+
+class RayExecutor:
+    """Runs units on a Ray cluster, a local one unless `RAY_ADDRESS` is set.
+
+    Args:
+        num_workers: most actors at once; None for as many as the cluster's resources hold.
+        num_retries: how often a unit is tried again after a TransientError or the death of its process.
+    """
+
+    def __init__(self, *, num_workers: int | None = None, num_retries: int = 2) -> None:
+        self._num_workers = num_workers
+        self._num_retries = num_retries
+        self._temp_dir: Path | None = None
+
+    def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
+        """See `Executor.run`."""
+        self._connect()
+        crew = _Crew(stage, inputs.for_workers(), self._num_retries, min(len(jobs), self._limit(stage)))
+        try:
+            yield from crew.run(jobs)
+        finally:
+            crew.close()
+
+    def _limit(self, stage: Stage) -> int:
+        resources = stage.resources()
+        cluster = ray.cluster_resources()
+        fits = [int(cluster.get("CPU", 0) // max(resources.num_cpus, 1e-3))]
+        if resources.num_gpus:
+            fits.append(int(cluster.get("GPU", 0) // resources.num_gpus))
+        limits = [limit for limit in (self._num_workers, resources.max_workers, *fits) if limit is not None]
+        return max(1, min(limits))
+
+    def _connect(self) -> None:
+        if ray.is_initialized():
+            return
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(**quiet)
+            return
+        _remove_leftovers()
+        self._temp_dir = Path(tempfile.mkdtemp(prefix=f"{_TEMP_PREFIX}{os.getpid()}-", dir="/tmp"))  # sockets: short
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        ray.init(
+            include_dashboard=False,
+            num_cpus=max(os.cpu_count() or 1, self._num_workers or 1),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(self._temp_dir),
+            **quiet,
+        )
+
+    def close(self) -> None:
+        """Leave the cluster; end and remove a local one."""
+        if ray.is_initialized():
+            ray.shutdown()
+        if self._temp_dir is not None:
+            shutil.rmtree(self._temp_dir, ignore_errors=True)
+            self._temp_dir = None
+
+
+class _Crew:
+    """The actors of one stage and the jobs that they still have to do."""
+
+    def __init__(self, stage: Stage, inputs: Inputs, num_retries: int, size: int) -> None:
+        resources = stage.resources()
+        actor_class = ray.remote(
+            num_cpus=resources.num_cpus,
+            num_gpus=resources.num_gpus,
+            concurrency_groups={"questions": 1},
+            max_restarts=0,
+        )(_Actor)
+        self._hire = lambda: actor_class.remote(stage, inputs, num_retries)
+        self._num_retries = num_retries
+        self._idle: list[Any] = [self._hire() for _ in range(size)]
+        self._busy: dict[Any, tuple[Any, Job]] = {}
+        self._deaths: dict[str, int] = {}
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
+        pending = deque(jobs)
+        while pending or self._busy:
+            while pending and self._idle:
+                actor, job = self._idle.pop(), pending.popleft()
+                self._busy[actor.perform.remote(job)] = (actor, job)
+            done, _ = ray.wait(list(self._busy), timeout=POLL_S)
+            for reference in done:
+                report = self._finish(reference, pending)
+                if report is not None:
+                    yield report
+            if not done:
+                yield from self._ask_progress()
+
+    def _finish(self, reference: Any, pending: deque[Job]) -> Report | None:
+        actor, job = self._busy.pop(reference)
+        try:
+            report: Report = ray.get(reference)
+        except RayActorError as error:
+            # The process is gone (killed, out of memory, a native crash): the unit is tried again by a new one.
+            self._idle.append(self._hire())
+            unit_id = job.unit.unit_id
+            self._deaths[unit_id] = self._deaths.get(unit_id, 0) + 1
+            if self._deaths[unit_id] <= self._num_retries:
+                logger.warning("worker_died unit=%s deaths=%d", unit_id, self._deaths[unit_id])
+                pending.append(job)
+                return None
+            message = f"its worker process died {self._deaths[unit_id]} times: {str(error).splitlines()[0]}"
+            return Report(unit_id=unit_id, outcome="open", message=message, error="WorkerDied")
+        except RayError as error:
+            self._idle.append(actor)
+            return Report(unit_id=job.unit.unit_id, outcome="crashed", message=str(error), error=type(error).__name__)
+        self._idle.append(actor)
+        return report
+
+    def _ask_progress(self) -> Iterator[Progress]:
+        for actor, job in list(self._busy.values()):
+            try:
+                done, text = ray.get(actor.progress.remote(), timeout=POLL_S)
+            except RayError:  # starting, too busy or gone: `_finish` hears of it
+                continue
+            yield Progress(unit_id=job.unit.unit_id, done=done, text=text)
+
+    def close(self) -> None:
+        for actor in self._idle:
+            try:
+                ray.get(actor.close.remote(), timeout=10)
+            except RayError:
+                logger.warning("worker_not_closed")
+        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
+            ray.kill(actor)
+
+
+def _remove_leftovers() -> None:
+    """Delete the folders of local clusters whose driver was killed."""
+    for folder in Path("/tmp").glob(f"{_TEMP_PREFIX}*"):
+        pid = folder.name.removeprefix(_TEMP_PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)

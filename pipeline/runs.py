@@ -1,0 +1,96 @@
+"""The history of a store: one folder a run, with its resolved configuration, its plan and its events."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stages.artifacts.commit import replace
+from stages.artifacts.hashing import pretty_json
+from stages.artifacts.layout import ArtifactDir, Store
+from stages.artifacts.sealed import Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a configuration.
+
+    Attributes:
+        path: its folder below `runs/`.
+    """
+
+    path: Path
+
+    @property
+    def events_path(self) -> Path:
+        """What happened."""
+        return self.path / "events.jsonl"
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def plan_path(self) -> Path:
+        """What it planned: written stage by stage, before the stage's first unit."""
+        return self.path / "plan.json"
+
+    def plan(self) -> dict[str, Any]:
+        """What was planned so far; empty for a run that was killed before it planned anything."""
+        try:
+            plan: dict[str, Any] = json.loads(self.plan_path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return plan
+
+    def write_plan(self, name: str, stages: list[dict[str, Any]]) -> None:
+        """Record the plan."""
+        replace(self.plan_path, pretty_json({"name": name, "stages": stages}))
+
+
+def start_run(store: Store, config_fingerprint: str, config_toml: bytes) -> Run:
+    """Make the folder of a new run."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+    run = Run(store.runs_dir / f"{stamp}-{config_fingerprint[:4]}")
+    run.path.mkdir(parents=True)
+    replace(run.config_path, config_toml)
+    return run
+
+
+def list_runs(store: Store) -> list[Run]:
+    """All runs of a store, newest first."""
+    if not store.runs_dir.is_dir():
+        return []
+    return [Run(path) for path in sorted(store.runs_dir.iterdir(), reverse=True) if path.is_dir()]
+
+
+def planned_artifacts(plan: Mapping[str, Any]) -> dict[str, str]:
+    """`kind/name` of every artifact of a plan, by label."""
+    return {
+        artifact["label"]: artifact["artifact"] for stage in plan.get("stages", ()) for artifact in stage["artifacts"]
+    }
+
+
+def sealed_by_label(store: Store, name: str) -> dict[str, list[Artifact]]:
+    """Sealed artifacts that runs of a configuration made, by label, newest first.
+
+    Args:
+        store: where.
+        name: the configuration's name.
+    """
+    found: dict[str, list[Artifact]] = {}
+    seen: set[str] = set()
+    for run in list_runs(store):
+        plan = run.plan()
+        if plan.get("name") != name:
+            continue
+        for label, reference in planned_artifacts(plan).items():
+            kind, _, directory = reference.partition("/")
+            artifact = Artifact(ArtifactDir(store.root, kind, directory))
+            if reference not in seen and artifact.is_sealed:
+                found.setdefault(label, []).append(artifact)
+            seen.add(reference)
+    return found
