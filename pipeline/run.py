@@ -20,7 +20,7 @@ from stages.errors import ConfigError, FabulaError
 logger = logging.getLogger(__name__)
 
 
-class UnitCrashed(Exception):  # noqa: N818 - it is an event, and it is a bug: not a FabulaError
+class UnitCrashed(Exception):
     """A worker raised something that it should not have."""
 
 

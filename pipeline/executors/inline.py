@@ -1,7 +1,7 @@
 """Runs units one after the other in this process: for tests, small runs and debugging."""
 
-from functools import partial
 from collections.abc import Iterator, Sequence
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 

@@ -1,0 +1,193 @@
+"""The run loop on small real stages: commit, resume, adoption, failures, retries; inline and Ray alike."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.events import read_events
+from pipeline.executors.base import Executor
+from pipeline.executors.inline import InlineExecutor
+from pipeline.progress import LineProgress
+from pipeline.run import Outcome, RunContext, UnitCrashed, run_stages
+from pipeline.runs import list_runs, start_run
+from pipeline.units import Generations, base_fingerprint, plan_stage
+from stages.artifacts.layout import Store
+from stages.artifacts.sealed import Artifact
+from stages.contract import Inputs
+from tests.toy_stages import Count, CountConfig, Sum, SumConfig
+
+
+@pytest.fixture()
+def words(tmp_path: Path) -> Path:
+    folder = tmp_path / "words"
+    folder.mkdir()
+    for name, text in {"a": "one", "b": "three", "c": "bad", "d": "seven", "e": "ten"}.items():
+        (folder / f"{name}.txt").write_text(text)
+    return folder
+
+
+def run(store: Path, words: Path, *, executor: Executor | None = None, factor: int = 1, **settings: object) -> Outcome:
+    stages = [Count(CountConfig(words=words, **settings)), Sum(SumConfig(factor=factor))]
+    root = Store(store)
+    context = RunContext(
+        name="test",
+        store=root,
+        run=start_run(root, "cafe", b""),
+        make_executor=lambda: executor or InlineExecutor(num_retries=0),
+        view=LineProgress(),
+    )
+    return run_stages(stages, context)
+
+
+def committed_bytes(store: Path) -> dict[str, str]:
+    """Hash of every file that is part of an artifact."""
+    return {
+        str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(store.rglob("*"))
+        if path.is_file() and path.relative_to(store).parts[0] != "runs"
+    }
+
+
+def events(store: Path, kind: str) -> list[dict[str, str]]:
+    return [e for r in list_runs(Store(store)) for e in read_events(r.events_path) if e["event"] == kind]
+
+
+def total(outcome: Outcome) -> str:
+    return outcome.artifacts["total"].paths("total.txt")[0].read_text()
+
+
+def test_counts_add_up_and_failures_are_named(tmp_path: Path, words: Path) -> None:
+    outcome = run(tmp_path / "store", words)
+    assert outcome.totals["letters"] == {
+        "units": 3, "inputs": 5, "successes": 4, "failures": 1, "causes": {"bad_word": 1},
+    }  # fmt: skip
+    assert total(outcome) == "16"
+
+
+def test_rerun_does_nothing_and_keeps_the_bytes(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    run(store, words)
+    before = committed_bytes(store)
+
+    class NoExecutor(InlineExecutor):
+        def run(self, *arguments: object) -> Iterator[object]:  # type: ignore[override]
+            raise AssertionError("a rerun without changes dispatched work")
+
+    run(store, words, executor=NoExecutor())
+    assert committed_bytes(store) == before
+    assert len(events(store, "unit_committed")) == 4
+
+
+def test_one_changed_file_redoes_one_unit_and_adopts_the_rest(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    first = run(store, words)
+    (words / "e.txt").write_text("eleven")
+    second = run(store, words)
+    assert total(second) == "19"
+    assert len(events(store, "unit_adopted")) == 2
+    kept = [a.path(r.file("table.txt")) for a in (first.artifacts["letters"], second.artifacts["letters"]) for r in a.records[:2]]
+    assert kept[0].samefile(kept[2])
+    assert kept[1].samefile(kept[3])
+
+
+def test_plan_says_why(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    first = run(store, words)
+    stage = Sum(SumConfig(factor=2))
+    inputs = Inputs(
+        store=Store(store), artifacts=first.artifacts, previous={"total": [first.artifacts["total"]]}
+    )
+    assert dict(plan_stage(stage, inputs).artifacts[0].reasons) == {"sum": "changed: config"}
+
+
+def test_a_second_output_does_not_redo_the_first(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    run(store, words)
+    outcome = run(store, words, shout=True)
+    assert len([e for e in events(store, "unit_committed") if e["label"] == "letters"]) == 3
+    assert outcome.artifacts["capitals.shout"].paths("table.txt")[0].read_text() == "A.TXT 3\nB.TXT 5\n"
+
+
+def test_a_bug_stops_the_run_and_keeps_what_is_committed(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    (words / "z.txt").write_text("boom")
+    (words / "y.txt").write_text("fine")
+    with pytest.raises(UnitCrashed, match="a bug"):
+        run(store, words, per_unit=1)
+    assert len(list((store / "letters").glob("*/commits/*.json"))) == 6
+    (words / "z.txt").write_text("mended")
+    assert run(store, words, per_unit=1).totals["letters"]["successes"] == 6
+
+
+def test_a_transient_error_leaves_the_unit_open_and_nothing_sealed(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    (words / "a.txt").write_text("wait")
+    outcome = run(store, words)
+    assert list(outcome.open_units) == ["count/00000"]
+    assert "letters" not in outcome.artifacts
+    (words / "ready").touch()
+    assert run(store, words).totals["letters"]["successes"] == 4
+
+
+def test_retry_reopens_a_unit_and_adopts_the_others(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    first = run(store, words)
+    stage = Count(CountConfig(words=words))
+    unit = stage.units(Inputs(store=Store(store), artifacts={}))[1]
+    Generations(Store(store)).raise_all([base_fingerprint(stage, stage.outputs()[0], unit)])
+    second = run(store, words)
+    assert second.artifacts["letters"].fingerprint != first.artifacts["letters"].fingerprint
+    assert len(events(store, "unit_adopted")) == 2
+
+
+def test_a_flipped_byte_is_found(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    artifact = run(store, words).artifacts["letters"]
+    assert artifact.damaged_files() == []
+    path = artifact.paths("table.txt")[0]
+    path.write_bytes(b"X" + path.read_bytes()[1:])
+    (problem,) = artifact.damaged_files()
+    assert str(path) in problem
+
+
+def test_missing_events_are_written_by_the_next_run(tmp_path: Path, words: Path) -> None:
+    store = tmp_path / "store"
+    run(store, words)
+    (first,) = list_runs(Store(store))
+    lines = first.events_path.read_text().splitlines(keepends=True)
+    first.events_path.write_text("".join(lines[:1]) + lines[1][:20])  # as a kill leaves it
+    run(store, words)
+    told = [(e["artifact"], e["unit"]) for e in events(store, "unit_committed")]
+    assert len(told) == len(set(told)) == 4
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_makes_the_same_bytes_as_inline(tmp_path: Path, words: Path, workers: int) -> None:
+    from pipeline.executors.ray import RayExecutor
+
+    run(tmp_path / "inline", words)
+    run(tmp_path / "ray", words, executor=RayExecutor(num_workers=workers, num_retries=0))
+    assert committed_bytes(tmp_path / "ray") == committed_bytes(tmp_path / "inline")
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path, words: Path) -> None:
+    from pipeline.executors.ray import RayExecutor
+
+    (words / "b.txt").write_text("die")
+    outcome = run(tmp_path / "store", words, executor=RayExecutor(num_workers=1, num_retries=1))
+    assert outcome.totals["letters"]["inputs"] == 5
+
+
+def test_seal_refuses_a_record_that_was_not_planned(tmp_path: Path, words: Path) -> None:
+    from stages.errors import Corrupt
+
+    artifact = run(tmp_path / "store", words).artifacts["letters"]
+    commit = artifact.directory.commit_path("00000")
+    record = json.loads(commit.read_text())
+    record["fingerprint"] = "0" * 32
+    commit.write_text(json.dumps(record))
+    with pytest.raises(Corrupt, match="planned were"):
+        Artifact(artifact.directory).seal()
