@@ -1,0 +1,70 @@
+# Fabula. `make help` lists the targets; `make demo` and `make test` need nothing but Python 3.11-3.13, make and pip.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+FABULA := $(BIN)/fabula
+# cpu or cuda: which faiss to install (never both).
+ACCEL ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
+# INSTALL= (empty) uses the environment in VENV as it is.
+INSTALL ?= $(VENV)/.installed-$(ACCEL)
+
+# make run
+MEDIA ?=
+CAPTIONS ?=
+ENCODER ?= auto
+OUT ?= out/corpus
+SEEDS ?= 0 1 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo demo-seeds run test test-long check lint bench clean
+.PHONY: ingest extract align train embed index evaluate
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/.installed-$(ACCEL): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(ACCEL),dev]'
+	@touch $@
+
+install: $(INSTALL) ## install into .venv under requirements.lock (ACCEL=cpu|cuda, detected)
+
+demo: $(INSTALL) ## render the demo corpus, run every stage through Ray, print the numbers, ask two questions
+	$(FABULA) corpus --config configs/demo.toml
+	$(FABULA) run --config configs/demo.toml
+	$(FABULA) query --config configs/demo.toml "$$(cat out/demo/corpus/example_sentence.txt)"
+	$(FABULA) query --config configs/demo.toml --paragraph out/demo/corpus/example_paragraph.txt
+
+demo-seeds: $(INSTALL) ## the demo with three training seeds, pooled intervals
+	$(FABULA) corpus --config configs/demo.toml
+	for seed in $(SEEDS); do \
+	  $(FABULA) run --config configs/demo.toml --set name=demo-seed$$seed --set train.seed=$$seed || exit 1; done
+	$(FABULA) pool $(foreach seed,$(SEEDS),--config configs/demo.toml:demo-seed$(seed))
+
+run: $(INSTALL) ## your own videos: MEDIA=DIR [CAPTIONS=DIR_OR_CSV] [ENCODER=clip:PATH|s3d-text:PATH|CHECKPOINT|train] [OUT=DIR]
+	@test -n "$(MEDIA)" || { echo 'say which folder: make run MEDIA=DIR'; exit 2; }
+	$(FABULA) run --config configs/corpus.toml --set 'ingest.media=$(MEDIA)' --set 'root=$(OUT)' \
+	  --set 'encoder=$(ENCODER)' $(if $(CAPTIONS),--set 'align.captions=$(CAPTIONS)')
+
+ingest extract align train embed index evaluate: $(INSTALL) ## run one stage of CONFIG (default configs/demo.toml) and what it needs
+	$(FABULA) run --config $(or $(CONFIG),configs/demo.toml) --until $@
+
+test: $(INSTALL) ## the test suite, at most 20 minutes after the install
+	$(BIN)/python -m pytest -m 'not long'
+
+test-long: $(INSTALL) ## what takes longer: kills by the dozen, 100,000 files
+	$(BIN)/python -m pytest -m long
+
+lint: $(INSTALL) ## ruff, mypy, import direction
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test ## what continuous integration asks for
+
+bench: $(INSTALL) ## the benchmarks of tests/benchmarks
+	$(BIN)/python -m pytest tests/benchmarks -m '' --benchmarks -s
+
+clean: ## delete what runs made (out/), not the installation
+	rm -rf out
