@@ -27,7 +27,8 @@ def _missing(marker: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     required = {name for name in os.environ.get("FABULA_REQUIRE", "").split(",") if name}
-    reasons = {marker: _missing(marker) for marker in ("shared", "gpu", "browser") if any(i.get_closest_marker(marker) for i in items)}
+    used = [name for name in ("shared", "gpu", "browser") if any(item.get_closest_marker(name) for item in items)]
+    reasons = {marker: _missing(marker) for marker in used}
     for item in items:
         for marker, reason in reasons.items():
             if reason and item.get_closest_marker(marker):

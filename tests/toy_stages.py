@@ -34,7 +34,11 @@ class Count(Stage):
         return ()
 
     def outputs(self) -> tuple[Output, ...]:
-        return (Output(label="letters"), Output(label="capitals.shout")) if self.config.shout else (Output(label="letters"),)
+        return (
+            (Output(label="letters"), Output(label="capitals.shout"))
+            if self.config.shout
+            else (Output(label="letters"),)
+        )
 
     def units(self, inputs: Inputs) -> list[Unit]:
         names = sorted(path.name for path in self.config.words.glob("*.txt"))
@@ -117,7 +121,10 @@ class Sum(Stage):
                 inputs=("all",),
                 payload={},
                 identities={
-                    "total": {"config": self.config.model_dump(), "letters": [r.fingerprint for r in inputs["letters"].records]}
+                    "total": {
+                        "config": self.config.model_dump(),
+                        "letters": [r.fingerprint for r in inputs["letters"].records],
+                    }
                 },
             )
         ]

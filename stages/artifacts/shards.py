@@ -89,7 +89,8 @@ def read_samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
         Key, and the raw bytes by suffix.
     """
     with path.open("rb") as file:
-        for sample in tariterators.group_by_keys(tariterators.tar_file_iterator(file)):
+        source = {"url": path.name, "stream": file}
+        for sample in tariterators.group_by_keys(tariterators.tar_file_expander([source])):
             yield sample["__key__"], {name: data for name, data in sample.items() if not name.startswith("__")}
 
 

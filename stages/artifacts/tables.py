@@ -75,12 +75,12 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         SchemaMismatch: a column that is asked for is not there.
     """
     try:
-        table = pq.read_table(path, columns=list(columns) if columns else None, partitioning=None)
+        with pq.ParquetFile(path) as file:
+            if missing := set(columns or ()) - set(file.schema_arrow.names):
+                raise SchemaMismatch(f"{path} lacks the columns {sorted(missing)}; it has {file.schema_arrow.names}")
+            return file.read(columns=list(columns) if columns else None)
     except (pa.ArrowInvalid, OSError) as error:
         raise Corrupt(f"{path} is not a Parquet table ({error}); run `fabula verify`") from error
-    if columns and (missing := set(columns) - set(table.column_names)):
-        raise SchemaMismatch(f"{path} lacks the columns {sorted(missing)}; it has {table.column_names}")
-    return table
 
 
 def read_tables(artifact: Artifact, name: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -20,7 +20,7 @@ from stages.contract import Inputs
 from tests.toy_stages import Count, CountConfig, Sum, SumConfig
 
 
-@pytest.fixture()
+@pytest.fixture
 def words(tmp_path: Path) -> Path:
     folder = tmp_path / "words"
     folder.mkdir()
@@ -88,7 +88,11 @@ def test_one_changed_file_redoes_one_unit_and_adopts_the_rest(tmp_path: Path, wo
     second = run(store, words)
     assert total(second) == "19"
     assert len(events(store, "unit_adopted")) == 2
-    kept = [a.path(r.file("table.txt")) for a in (first.artifacts["letters"], second.artifacts["letters"]) for r in a.records[:2]]
+    kept = [
+        a.path(r.file("table.txt"))
+        for a in (first.artifacts["letters"], second.artifacts["letters"])
+        for r in a.records[:2]
+    ]
     assert kept[0].samefile(kept[2])
     assert kept[1].samefile(kept[3])
 
@@ -97,9 +101,7 @@ def test_plan_says_why(tmp_path: Path, words: Path) -> None:
     store = tmp_path / "store"
     first = run(store, words)
     stage = Sum(SumConfig(factor=2))
-    inputs = Inputs(
-        store=Store(store), artifacts=first.artifacts, previous={"total": [first.artifacts["total"]]}
-    )
+    inputs = Inputs(store=Store(store), artifacts=first.artifacts, previous={"total": [first.artifacts["total"]]})
     assert dict(plan_stage(stage, inputs).artifacts[0].reasons) == {"sum": "changed: config"}
 
 
