@@ -40,7 +40,7 @@ demo-seeds: $(INSTALL) ## the demo with three training seeds, pooled intervals
 	$(FABULA) corpus --config configs/demo.toml
 	for seed in $(SEEDS); do \
 	  $(FABULA) run --config configs/demo.toml --set name=demo-seed$$seed --set train.seed=$$seed || exit 1; done
-	$(FABULA) pool $(foreach seed,$(SEEDS),--config configs/demo.toml:demo-seed$(seed))
+	$(FABULA) pool --config configs/demo.toml $(foreach seed,$(SEEDS),--name demo-seed$(seed))
 
 run: $(INSTALL) ## your own videos: MEDIA=DIR [CAPTIONS=DIR_OR_CSV] [ENCODER=clip:PATH|s3d-text:PATH|CHECKPOINT|train] [OUT=DIR]
 	@test -n "$(MEDIA)" || { echo 'say which folder: make run MEDIA=DIR'; exit 2; }

@@ -1,0 +1,81 @@
+"""A question to an index, and its answer."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.commands import newest_artifact
+from pipeline.config import RunConfig
+from pipeline.plan import resolve
+from stages.embed import parse_encoder
+from stages.errors import ConfigError
+from stages.retrieval import open_bundle
+from stages.retrieval.paragraph_query import read_sentences, split_sentences
+from stages.retrieval.results import Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where to ask.
+
+    Attributes:
+        bundle_dir: the index.
+        encoder_path: weights of a frozen encoder, which no bundle holds.
+        tokenizer: what they need for text.
+    """
+
+    bundle_dir: Path
+    encoder_path: str | None = None
+    tokenizer: str | None = None
+
+
+def place_of_run(config: RunConfig) -> Place:
+    """The newest index of a configuration, and the encoder that it names."""
+    resolved = resolve(config)
+    tokenizer = resolved.embed.tokenizer
+    return Place(
+        bundle_dir=newest_artifact(config, "index").directory.path,
+        encoder_path=parse_encoder(resolved.encoder).path,
+        tokenizer=str(tokenizer) if tokenizer else None,
+    )
+
+
+def place_of_bundle(folder: Path, encoder: str | None, tokenizer: Path | None) -> Place:
+    """A bundle's folder, with the weights that it needs from outside."""
+    path = parse_encoder(encoder).path if encoder else None
+    return Place(bundle_dir=folder, encoder_path=path, tokenizer=str(tokenizer) if tokenizer else None)
+
+
+def ask_like(place: Place, video: str, *, num_hits: int) -> Answer:
+    """The videos that are most like one; needs no encoder."""
+    from stages.retrieval.search import search_like
+
+    return search_like(open_bundle(place.bundle_dir), video, k=num_hits)
+
+
+def ask_text(place: Place, *, sentence: str | None, paragraph: str | None, num_hits: int) -> Answer:
+    """The moments that show a sentence, or the videos that show a paragraph.
+
+    Args:
+        place: where.
+        sentence: the one,
+        paragraph: or the other: a text file, or `-` for standard input.
+        num_hits: how many.
+    """
+    from stages.retrieval.query_encoder import open_query_encoder
+    from stages.retrieval.search import search_paragraph, search_sentence
+
+    sentences = _read_paragraph(paragraph) if paragraph is not None else []
+    bundle = open_bundle(place.bundle_dir)
+    bundle.require_windows()
+    with open_query_encoder(bundle, place.encoder_path, place.tokenizer) as encoder:
+        if sentence is not None:
+            return search_sentence(bundle, encoder, sentence, k=num_hits)
+        return search_paragraph(bundle, encoder, sentences, k=num_hits)
+
+
+def _read_paragraph(paragraph: str) -> list[str]:
+    sentences = split_sentences(sys.stdin.read()) if paragraph == "-" else read_sentences(Path(paragraph))
+    if not sentences:
+        raise ConfigError(f"--paragraph {paragraph}: it holds no sentence; write one a line")
+    return sentences

@@ -1,0 +1,259 @@
+"""The command `fabula`: the only place that prints. Exit codes: 0 done, 1 failed, 2 bad usage or config, 3 open."""
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.config import RunConfig, load_config
+from stages.errors import ConfigError, FabulaError
+
+FAILED, BAD_CONFIG, OPEN = 1, 2, 3
+
+app = typer.Typer(
+    help="From a folder of videos and their narrations to an index that answers a paragraph.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[Path, typer.Option("--config", help="The run: one TOML file.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the file; may be repeated.")]
+Json = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
+
+
+def main() -> None:
+    """Run the command line; every error ends in one message and an exit code."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    try:
+        app()
+    except ConfigError as error:
+        _fail(str(error), BAD_CONFIG)
+    except FabulaError as error:
+        _fail(str(error), FAILED)
+    except KeyboardInterrupt:
+        _fail("stopped; what is committed stays: run the same command again to go on", 130)
+    except Exception:  # noqa: BLE001 - the last resort: a bug is shown whole, and asked to be reported
+        _fail(
+            f"{traceback.format_exc()}\nfabula: this is a bug in Fabula; please report it with the text above", FAILED
+        )
+
+
+def _fail(message: str, code: int) -> None:
+    sys.stderr.write(f"fabula: {message}\n" if not message.startswith("Traceback") else message + "\n")
+    sys.exit(code)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _say_json(value: Any) -> None:
+    _say(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+
+
+@app.command()
+def plan(config: Config, set_: Set = None, as_json: Json = False) -> None:
+    """Say what a run would do, and why."""
+    from pipeline import commands
+
+    plans = commands.plan(_load(config, set_))
+    if as_json:
+        _say_json(plans)
+        return
+    for stage in plans:
+        if "after" in stage:
+            _say(f"{stage['stage']:<9} after {stage['after']}")
+        for artifact in stage.get("artifacts", ()):
+            counts = ", ".join(f"{name} {artifact[name]}" for name in ("done", "adopt", "run") if artifact[name])
+            _say(f"{stage['stage']:<9} {artifact['label']:<14} {artifact['artifact']:<26} {counts or 'nothing to do'}")
+            for reason, units in artifact["why"].items():
+                _say(f"{'':<10}run {len(units)}: {reason} ({_some(units)})")
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f", ... {len(names) - most} more" if len(names) > most else "")
+
+
+@app.command()
+def run(
+    config: Config,
+    set_: Set = None,
+    only: Annotated[str | None, typer.Option(help="Run this stage alone.")] = None,
+    until: Annotated[str | None, typer.Option(help="Stop after this stage.")] = None,
+    executor: Annotated[str | None, typer.Option(help="ray or inline, over the file.")] = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Read every media file again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the stages that are not done."""
+    from pipeline import commands, show
+
+    overrides = [*(set_ or []), *([f"executor.kind={executor}"] if executor else [])]
+    outcome = commands.run(_load(config, overrides), only=only, until=until, rehash=rehash)
+    failures = sum(totals["failures"] for totals in outcome.totals.values())
+    if as_json:
+        references = {label: artifact.directory.reference for label, artifact in outcome.artifacts.items()}
+        _say_json({"totals": outcome.totals, "open": outcome.open_units, "artifacts": references})
+    for unit, reason in outcome.open_units.items():
+        sys.stderr.write(f"open: {unit}: {reason}\n")
+    if outcome.open_units:
+        sys.stderr.write(f"fabula: {len(outcome.open_units)} units are still open; run the same command again\n")
+        raise SystemExit(OPEN)
+    if "evaluation" in outcome.artifacts and not as_json:
+        _say(show.evaluation_text(outcome.artifacts["evaluation"]))
+    sys.stderr.write(f"done; {failures} named failures" + ("; fabula status lists them\n" if failures else "\n"))
+
+
+@app.command()
+def status(config: Config, set_: Set = None, as_json: Json = False) -> None:
+    """Show what is there, what is open, and every named failure."""
+    from pipeline import commands
+
+    found = commands.status(_load(config, set_))
+    if as_json:
+        _say_json(found)
+        return
+    if not found["artifacts"]:
+        _say("nothing was made yet: fabula run --config ...")
+    for artifact in found["artifacts"]:
+        state = "sealed" if artifact["sealed"] else f"{artifact['open']} of {artifact['units']} units open"
+        _say(
+            f"{artifact['label']:<14} {artifact['artifact']:<26} {state:<10} {artifact['inputs']} inputs = "
+            f"{artifact['successes']} ok + {len(artifact['failures'])} failed"
+        )
+        for failure in artifact["failures"]:
+            _say(f"  {failure['state']} ({failure['cause']}): {failure['message']}")
+
+
+@app.command()
+def verify(config: Config, set_: Set = None, as_json: Json = False) -> None:
+    """Hash again everything that is committed, and compare."""
+    from pipeline import commands
+
+    result = commands.verify(_load(config, set_))
+    if as_json:
+        _say_json(result)
+    else:
+        for problem in result["problems"]:
+            _say(problem)
+        _say(f"{result['files']} files, {result['bytes'] / 2**20:.1f} MiB: {len(result['problems'])} problems")
+    if result["problems"]:
+        raise SystemExit(FAILED)
+
+
+@app.command()
+def retry(config: Config, set_: Set = None, as_json: Json = False) -> None:
+    """Reopen the units that hold failures: the next run does them again, and adopts all others."""
+    from pipeline import commands
+
+    reopened = commands.retry(_load(config, set_))
+    if as_json:
+        _say_json(reopened)
+    else:
+        _say(f"reopened {len(reopened)} units: {_some(reopened)}" if reopened else "no unit holds a failure")
+
+
+@app.command()
+def prune(
+    config: Config,
+    set_: Set = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would be deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete artifacts that no newest run of any configuration needs, and half-written files."""
+    from pipeline import commands
+
+    result = commands.prune(_load(config, set_), delete=yes)
+    if as_json:
+        _say_json(result)
+        return
+    verb = "deleted" if yes else "would delete"
+    for path in result["paths"]:
+        _say(f"{verb} {path}")
+    _say(f"{verb} {len(result['paths'])} folders, {result['bytes'] / 2**20:.1f} MiB" + ("" if yes else "; add --yes"))
+
+
+@app.command()
+def query(
+    sentence: Annotated[str | None, typer.Argument(help="What happens in it.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="The run whose newest index is asked.")] = None,
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="An index folder instead of a run.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="With --bundle: frozen weights, clip:PATH or s3d-text:PATH.")
+    ] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="With --bundle: the words of such weights.")] = None,
+    paragraph: Annotated[str | None, typer.Option("--paragraph", help="A text file, or - for standard input.")] = None,
+    like: Annotated[str | None, typer.Option("--like", help="Name of a video: find similar ones.")] = None,
+    num_hits: Annotated[int, typer.Option("--hits", "-k", min=1, help="How many.")] = 5,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Ask an index: a sentence, a paragraph, or a video."""
+    from pipeline import ask, show
+
+    if sum(question is not None for question in (sentence, paragraph, like)) != 1:
+        raise ConfigError("ask one question: a sentence, --paragraph FILE|-, or --like VIDEO")
+    if config is not None and bundle is None:
+        place = ask.place_of_run(_load(config, set_))
+    elif bundle is not None and config is None:
+        place = ask.place_of_bundle(bundle, encoder, tokenizer)
+    else:
+        raise ConfigError("say where to look: --config FILE or --bundle DIR, one of the two")
+    if like is not None:
+        answer = ask.ask_like(place, like, num_hits=num_hits)
+    else:
+        answer = ask.ask_text(place, sentence=sentence, paragraph=paragraph, num_hits=num_hits)
+    if as_json:
+        _say_json(answer.to_json())
+    else:
+        _say(show.answer_text(answer))
+
+
+@app.command()
+def pool(
+    configs: Annotated[list[Path], typer.Option("--config", help="A run of one seed; repeat with --name.")],
+    names: Annotated[list[str], typer.Option("--name", help="Name that the run was given by --set name=...")],
+    as_json: Json = False,
+) -> None:
+    """Pool the evaluations of runs that differ in their seeds: means over seeds, intervals over queries and seeds."""
+    from pipeline import commands, show
+
+    runs = [_load(config, [f"name={name}"]) for config in configs for name in names]
+    scores = commands.pool(runs)
+    if as_json:
+        _say_json(scores)
+    else:
+        _say(show.pooled_text(scores))
+
+
+@app.command()
+def corpus(config: Config, set_: Set = None, as_json: Json = False) -> None:
+    """Render the generated corpus that the configuration describes into its media folder."""
+    from pipeline import commands
+
+    with _counter("rendering") as on_video:
+        summary = commands.render(_load(config, set_), on_video)
+    if as_json:
+        _say_json(summary)
+    else:
+        _say(", ".join(f"{name} {value}" for name, value in summary.items()))
+
+
+@contextmanager
+def _counter(what: str) -> Iterator[Any]:
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty() or done == total:
+            sys.stderr.write(f"\r{what} {done}/{total}")
+
+    yield show
+    sys.stderr.write("\n")
+
+
+def _load(config: Path, overrides: list[str] | None) -> RunConfig:
+    return load_config(config, overrides or ())

@@ -1,0 +1,133 @@
+"""What the commands do, between the command line and the engine."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import upkeep
+from pipeline.config import ExecutorConfig, RunConfig
+from pipeline.executors.base import Executor
+from pipeline.plan import build_stages, plan_run, resolve, select_stages
+from pipeline.progress import LineProgress
+from pipeline.run import Outcome, RunContext, run_stages
+from pipeline.runs import sealed_by_label, start_run
+from stages.artifacts.layout import Store
+from stages.artifacts.sealed import Artifact, require_sealed
+from stages.errors import ConfigError, NotSealed
+
+
+def plan(config: RunConfig) -> list[dict[str, Any]]:
+    """See `pipeline.plan.plan_run`."""
+    config = resolve(config)
+    return plan_run(config, build_stages(config))
+
+
+def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool) -> Outcome:
+    """Run what is not done."""
+    if only and until:
+        raise ConfigError("--only and --until: give one of them")
+    config = resolve(config)
+    stages = select_stages(build_stages(config, rehash=rehash), only=only, until=until)
+    store = Store(config.root)
+    with LineProgress() as view:
+        context = RunContext(
+            name=config.name,
+            store=store,
+            run=start_run(store, config.fingerprint(), config.to_toml()),
+            make_executor=lambda: _make_executor(config.executor),
+            view=view,
+        )
+        return run_stages(stages, context, only=only)
+
+
+def _make_executor(config: ExecutorConfig) -> Executor:
+    if config.kind == "inline":
+        from pipeline.executors.inline import InlineExecutor
+
+        return InlineExecutor(num_retries=config.retries)
+    from pipeline.executors.ray import RayExecutor
+
+    return RayExecutor(num_workers=config.workers or None, num_retries=config.retries)
+
+
+def status(config: RunConfig) -> dict[str, Any]:
+    """State of the newest run's artifacts."""
+    artifacts = upkeep.newest_artifacts(Store(config.root), config.name)
+    return {"name": config.name, "artifacts": [upkeep.artifact_status(artifact) for artifact in artifacts]}
+
+
+def verify(config: RunConfig) -> dict[str, Any]:
+    """Hash everything that the newest run's sealed artifacts hold."""
+    artifacts = upkeep.newest_artifacts(Store(config.root), config.name)
+    return upkeep.verify_artifacts(artifact for artifact in artifacts if artifact.is_sealed)
+
+
+def retry(config: RunConfig) -> list[str]:
+    """Reopen units that hold failures."""
+    config = resolve(config)
+    store = Store(config.root)
+    newest = {label: artifacts[0] for label, artifacts in sealed_by_label(store, config.name).items()}
+    return upkeep.reopen_failed(store, build_stages(config), newest)
+
+
+def prune(config: RunConfig, *, delete: bool) -> dict[str, Any]:
+    """Find, and if told delete, what no newest run needs."""
+    store = Store(config.root)
+    if not store.root.is_dir():
+        raise ConfigError(f"root = {config.root}: there is no such store; nothing was made yet")
+    garbage = upkeep.find_garbage(store)
+    size = sum(upkeep.folder_bytes(path) for path in garbage)
+    if delete:
+        upkeep.delete(garbage)
+    return {"paths": [str(path.relative_to(store.root)) for path in garbage], "bytes": size, "deleted": delete}
+
+
+def newest_artifact(config: RunConfig, label: str) -> Artifact:
+    """The newest sealed artifact of a configuration.
+
+    Raises:
+        NotSealed: there is none.
+    """
+    found = sealed_by_label(Store(config.root), config.name).get(label)
+    if not found:
+        raise NotSealed(f"{config.name}: there is no sealed {label} in {config.root}; run `fabula run` first")
+    return require_sealed(found[0])
+
+
+def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str, Any]:
+    """Render the generated corpus into the folder above the media folder."""
+    from stages.corpus.render import VIDEOS_DIR, render_corpus
+
+    if config.corpus is None:
+        raise ConfigError(f"{config.name}: the configuration has no section [corpus]: there is nothing to render")
+    if config.ingest.media.name != VIDEOS_DIR:
+        raise ConfigError(f"[ingest] media = {config.ingest.media}: a rendered corpus lies in a folder '{VIDEOS_DIR}'")
+    summary = render_corpus(
+        config.ingest.media.parent, config.corpus, workers=_num_renderers(config), on_video=on_video
+    )
+    return {
+        "videos": summary.num_videos,
+        "rendered": summary.num_rendered,
+        "pairs": summary.num_pairs,
+        "duration_s": round(summary.duration_s, 1),
+        "bytes": summary.size_bytes,
+    }
+
+
+def _num_renderers(config: RunConfig) -> int:
+    import os
+
+    return config.executor.workers or os.cpu_count() or 1
+
+
+def pool(configs: list[RunConfig]) -> list[dict[str, Any]]:
+    """Pool the newest evaluations of several seeds."""
+    from dataclasses import asdict
+
+    from stages.evaluate import RANKS
+    from stages.evaluation.scoring import ProtocolSettings
+    from stages.evaluation.seeds import pool_seeds
+
+    paths: list[Path] = [newest_artifact(config, "evaluation").paths(RANKS)[0] for config in configs]
+    settings = ProtocolSettings.from_config(configs[0].evaluate)
+    return [asdict(score) for score in pool_seeds(paths, settings=settings)]

@@ -1,0 +1,149 @@
+"""A run's configuration: one strict TOML file, one whole run.
+
+An unknown key, a wrong type or a value out of range is an error that names the file, the key and the nearest valid
+name. Values that depend on the machine or on the inputs ("auto") are resolved before anything is planned, and the
+resolved configuration is what is kept with the run.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import BaseModel, Field, ValidationError
+
+from stages.align import AlignConfig
+from stages.artifacts.hashing import fingerprint
+from stages.contract import StageConfig
+from stages.corpus.settings import CorpusSettings
+from stages.embed import EmbedConfig
+from stages.errors import ConfigError
+from stages.evaluate import EvaluateConfig
+from stages.extract import ExtractConfig
+from stages.index import IndexConfig
+from stages.ingest import IngestConfig
+from stages.train import TrainConfig
+
+_ROW_FIELDS_OF_NO_RESULT = {"root", "executor"}
+
+
+class ExecutorConfig(StageConfig):
+    """How units run. Nothing of it changes a byte of what is made.
+
+    Attributes:
+        kind: `ray`, or `inline` in this process.
+        workers: most units at once; 0 for as many as the machine or cluster holds.
+        retries: how often a unit is tried again after a failure that may pass.
+    """
+
+    kind: Literal["ray", "inline"] = "ray"
+    workers: int = Field(default=0, ge=0)
+    retries: int = Field(default=2, ge=0)
+
+
+class RunConfig(StageConfig):
+    """One whole run.
+
+    Attributes:
+        name: of the configuration: later commands find what its runs made by it.
+        root: the store.
+        encoder: what embeds windows and sentences: `auto` (train if any narration is found, else s3d-text), `train`,
+            `s3d-text[:WEIGHTS]`, `clip:MODEL`, or the path of a checkpoint.
+        corpus: the generated corpus that `fabula corpus` renders into the media folder, if it is one.
+    """
+
+    name: str = Field(pattern=r"[A-Za-z0-9_.-]+")
+    root: Path
+    encoder: str = "auto"
+    executor: ExecutorConfig = ExecutorConfig()
+    corpus: CorpusSettings | None = None
+    ingest: IngestConfig
+    extract: ExtractConfig = ExtractConfig()
+    align: AlignConfig = AlignConfig()
+    train: TrainConfig = TrainConfig()
+    embed: EmbedConfig = EmbedConfig()
+    index: IndexConfig = IndexConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+
+    def fingerprint(self) -> str:
+        """Of everything that may change a result."""
+        return fingerprint(self.model_dump(mode="json", exclude=_ROW_FIELDS_OF_NO_RESULT))
+
+    def to_toml(self) -> bytes:
+        """The configuration as a file that can be run again."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True)).encode()
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a configuration.
+
+    Args:
+        path: a TOML file; `name` defaults to its stem.
+        overrides: `section.key=value`, the value in TOML's spelling, or a bare string.
+
+    Raises:
+        ConfigError: it is not there, is no TOML, or a key or value is not valid.
+    """
+    if not path.is_file():
+        known = sorted(str(found) for found in path.parent.glob("*.toml")) if path.parent.is_dir() else []
+        raise ConfigError(f"--config {path}: there is no such file; found beside it: {', '.join(known) or 'nothing'}")
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML file: {error}") from error
+    raw.setdefault("name", path.stem)
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(path, problem) for problem in error.errors())) from error
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise ConfigError(f"--set {override}: expected section.key=value")
+    *sections, last = key.strip().split(".")
+    table = raw
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"--set {override}: {section!r} is a value, not a section")
+    table[last] = _parse_value(text)
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(path: Path, problem: Any) -> str:
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        valid = _valid_names(location[:-1])
+        near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.4)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(valid))}"
+        return f"{path}: {key}: there is no such key; {hint}"
+    if problem["type"] == "missing":
+        return f"{path}: {key}: this key is missing; add it"
+    return f"{path}: {key}: got {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _valid_names(sections: Sequence[str]) -> list[str]:
+    """The keys of the section at this path."""
+    model: Any = RunConfig
+    for section in sections:
+        field = model.model_fields.get(section) if hasattr(model, "model_fields") else None
+        if field is None:
+            return []
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+        if model is None:
+            return []
+    return list(model.model_fields)

@@ -1,0 +1,134 @@
+"""From a run's configuration to its ordered stages, and to what they would do."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from pipeline.config import RunConfig
+from pipeline.runs import sealed_by_label
+from pipeline.units import plan_as_json, plan_stage
+from stages.align import Align
+from stages.artifacts.layout import Store
+from stages.artifacts.sealed import Artifact
+from stages.contract import Inputs, Stage
+from stages.embed import Embed, EncoderChoice, parse_encoder
+from stages.errors import ConfigError
+from stages.evaluate import Evaluate
+from stages.extract import ClipConfig, Extract
+from stages.index import Index
+from stages.ingest import Ingest, find_folder
+from stages.text.presence import holds_narration
+from stages.train import Train
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """Settle what depends on the inputs: the encoder, the backbones that it needs, the preset, and where paths lie.
+
+    Raises:
+        ConfigError: the media folder, the captions or the encoder are not there.
+    """
+    config = _absolute(config)
+    encoder = config.encoder
+    if encoder == "auto":
+        media = find_folder(config.ingest.media)
+        found = holds_narration(media_dir=media, captions=config.align.captions)
+        encoder = "train" if found else "s3d-text"
+    choice = parse_encoder(encoder, train_backbone=config.train.backbone)
+    extract = config.extract
+    s3d = extract.s3d
+    if choice.kind == "s3d-text" and choice.path:
+        s3d = s3d.model_copy(update={"weights": Path(choice.path)})
+    if "preset" not in s3d.model_fields_set:
+        s3d = s3d.model_copy(update={"preset": "videoclip" if s3d.weights or choice.kind == "dual" else "demo"})
+    clip = extract.clip
+    if choice.kind == "clip" and clip is None:
+        clip = ClipConfig(model=choice.path or "")
+    backbones = extract.backbones if "backbones" in extract.model_fields_set else (choice.backbone,)
+    if choice.backbone not in backbones:
+        raise ConfigError(
+            f"[extract] backbones = {list(backbones)}: the encoder {encoder!r} reads {choice.backbone!r} features; "
+            "add it"
+        )
+    extract = extract.model_copy(update={"backbones": backbones, "s3d": s3d, "clip": clip})
+    return config.model_copy(update={"encoder": encoder, "extract": extract})
+
+
+def _absolute(model: Model) -> Model:
+    """The same settings with absolute paths: a worker may have another working directory."""
+    changed: dict[str, Any] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, Path):
+            changed[name] = value.absolute()
+        elif isinstance(value, BaseModel):
+            changed[name] = _absolute(value)
+    return model.model_copy(update=changed)
+
+
+def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
+    """The stages of a resolved configuration, in the order in which they run."""
+    choice = parse_encoder(config.encoder, train_backbone=config.train.backbone)
+    trained = choice.kind == "train"
+    media = config.ingest.media
+    stages: list[Stage] = [
+        Ingest(config.ingest, rehash=rehash),
+        Extract(config.extract, media=media),
+        Align(config.align, media=media),
+    ]
+    if trained:
+        stages.append(Train(config.train))
+    return [
+        *stages,
+        Embed(config.embed, encoder=choice),
+        Index(config.index, trained_here=trained, checkpoint_path=_checkpoint_path(choice)),
+        Evaluate(
+            config.evaluate,
+            trained_here=trained,
+            reports_on=(*(f"features.{backbone}" for backbone in config.extract.backbones), "paragraphs"),
+        ),
+    ]
+
+
+def _checkpoint_path(choice: EncoderChoice) -> Path | None:
+    return Path(choice.path) if choice.kind == "dual" and choice.path else None
+
+
+def select_stages(stages: Sequence[Stage], *, only: str | None, until: str | None) -> list[Stage]:
+    """The stages up to and including the one that is asked for.
+
+    Raises:
+        ConfigError: there is no such stage in this run.
+    """
+    names = [stage.name for stage in stages]
+    last = only or until
+    if last is None:
+        return list(stages)
+    if last not in names:
+        raise ConfigError(f"there is no stage {last!r} in this run; it has {', '.join(names)}")
+    return list(stages[: names.index(last) + 1])
+
+
+def plan_run(config: RunConfig, stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """What each stage would do, as JSON; a stage whose input is not sealed yet is `after` the one that makes it."""
+    store = Store(config.root)
+    previous = sealed_by_label(store, config.name)
+    sealed: dict[str, Artifact] = {}
+    makers = {output.label: stage.name for stage in stages for output in stage.outputs()}
+    plans: list[dict[str, Any]] = []
+    for stage in stages:
+        missing = [label for label in stage.needs if label not in sealed]
+        if missing:
+            plans.append({"stage": stage.name, "after": makers.get(missing[0], missing[0])})
+            continue
+        artifacts = {label: sealed[label] for label in stage.needs}
+        plan = plan_stage(stage, Inputs(store=store, artifacts=artifacts, previous=previous))
+        plans.append(plan_as_json(plan))
+        for planned in plan.artifacts:
+            artifact = Artifact(planned.directory)
+            if artifact.is_sealed:
+                sealed[planned.label] = artifact
+    return plans

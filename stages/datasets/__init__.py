@@ -1,0 +1,1 @@
+"""Data sets: annotation files and splits, as records that name videos of the manifest."""
