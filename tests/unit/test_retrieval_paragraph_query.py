@@ -1,6 +1,7 @@
 """A paragraph as users write it."""
 
 import pytest
+
 from stages.errors import ConfigError
 from stages.retrieval.paragraph_query import read_sentences, split_sentences
 

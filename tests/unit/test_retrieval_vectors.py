@@ -3,8 +3,10 @@
 import faiss
 import numpy as np
 import pytest
+
 from stages.errors import ConfigError, Corrupt, SchemaMismatch
-from stages.retrieval.vectors import IvfSettings, build_flat, build_ivf, default_nlist, load_index
+from stages.retrieval.ivf import IvfSettings, default_nlist
+from stages.retrieval.vectors import build_flat, build_ivf, load_index
 
 
 def clustered(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -100,7 +102,7 @@ def test_the_loaded_nprobe_is_the_recorded_one_not_the_file_s(tmp_path) -> None:
 
 
 def test_an_nprobe_that_misses_the_target_is_refused_with_the_measured_recall() -> None:
-    with pytest.raises(ConfigError, match=r"nprobe = 1 of 70 lists finds 0\.\d+ .* target_recall = 0\.99"):
+    with pytest.raises(ConfigError, match=r"nprobe = 1 of 70 lists finds 0\.\d+ .*target_recall = 0\.99"):
         build_ivf(clustered(3000), IvfSettings(nprobe=1, target_recall=0.99))
 
 

@@ -14,9 +14,9 @@ import torch
 
 from stages.artifacts.commit import StagedFile
 from stages.retrieval.bundle import Bundle, open_bundle
-from stages.retrieval.bundle_record import EncoderRecord
+from stages.retrieval.bundle_record import EncoderRecord, Probe
 from stages.retrieval.bundle_writer import BundleContent, write_bundle
-from stages.retrieval.vectors import IndexKind, IvfSettings
+from stages.retrieval.ivf import IndexKind, IvfSettings
 
 STEPS = ("pour", "stir", "cut", "fry", "fold", "bake", "wash", "serve")
 DIM = 16
@@ -108,6 +108,7 @@ def content_of(shown: dict[str, Sequence[str]], **kwargs: Any) -> BundleContent:
             random_weights=False,
             normalised=True,
         ),
+        probe=Probe(text="now pour it", vector=tuple(DIRECTIONS[0].tolist())),
     )
 
 

@@ -1,0 +1,206 @@
+"""Two-tower encoders on disk: our own folder, the published VideoCLIP file, and a BERT to start from.
+
+Our folder holds `model.safetensors`, `encoder.json` and `tokenizer.json`; equal encoders give equal bytes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from models.backbones.weights import check_sha256, load_tensors, read_weights, tensors_of
+from models.encoders.config import DualConfig
+from models.encoders.dual import DualEncoder, random_dual
+from models.encoders.tokenizer import CaptionTokenizer
+
+SCHEMA = 1
+MODEL_FILE, ENCODER_FILE, TOKENIZER_FILE = "model.safetensors", "encoder.json", "tokenizer.json"
+
+_PREFIX = "mmmodel."
+_POSITION_IDS = ("video_encoder.bert.embeddings.position_ids", "text_encoder.embeddings.position_ids")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualCheckpoint:
+    """An encoder with what belongs to it.
+
+    Attributes:
+        encoder: In eval mode.
+        tokenizer: Of its captions.
+        start_weights: Where training began: `random:seed=0`, `bert:sha256:<hex>` or `published:sha256:<hex>`.
+        trained: Whether any training step was taken (by us or by the publisher).
+    """
+
+    encoder: DualEncoder
+    tokenizer: CaptionTokenizer
+    start_weights: str
+    trained: bool
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether the weights mean nothing: random and never trained."""
+        return not self.trained and self.start_weights.startswith("random")
+
+
+def save_dual(checkpoint: DualCheckpoint, folder: Path) -> None:
+    """Write our folder layout; the folder is made if need be."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.encoder.state_dict().items()}
+    safetensors.torch.save_file(tensors, folder / MODEL_FILE)
+    checkpoint.tokenizer.save(folder / TOKENIZER_FILE)
+    facts = {
+        "schema": SCHEMA,
+        "kind": "dual",
+        "sizes": checkpoint.encoder.config.to_json(),
+        "normalised": False,
+        "start_weights": checkpoint.start_weights,
+        "trained": checkpoint.trained,
+    }
+    (folder / ENCODER_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_dual(folder: Path) -> DualCheckpoint:
+    """Read our folder layout.
+
+    Raises:
+        ValueError: A file is missing, of another schema, or does not fit the sizes.
+    """
+    path = folder / ENCODER_FILE
+    if not path.is_file():
+        raise ValueError(f"encoder: {folder} holds no {ENCODER_FILE}; expected a checkpoint folder of ours")
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"encoder: {path} is not JSON ({error})") from error
+    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA or not isinstance(facts.get("sizes"), dict):
+        got = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
+        raise ValueError(f"encoder: {path} has schema {got}, expected {SCHEMA}")
+    encoder = DualEncoder(DualConfig.from_json(facts["sizes"]))
+    model_path = folder / MODEL_FILE
+    load_tensors(encoder, tensors_of(read_weights(model_path), source=str(model_path)), source=str(model_path))
+    tokenizer = CaptionTokenizer.load(folder / TOKENIZER_FILE, max_len=encoder.config.max_text_len)
+    return DualCheckpoint(
+        encoder=encoder.eval(),
+        tokenizer=tokenizer,
+        start_weights=str(facts["start_weights"]),
+        trained=bool(facts["trained"]),
+    )
+
+
+def load_published(
+    path: Path, *, sha256: str | None = None, num_heads: int | None = None, max_video_len: int = 32
+) -> tuple[DualEncoder, str]:
+    """Read a checkpoint in the published VideoCLIP or TempCLR layout; sizes follow from the tensors' shapes.
+
+    Args:
+        path: `checkpoint_best.pt`: tensors `mmmodel.*` under `model`, beside objects that are never built.
+        sha256: Expected checksum; None accepts any.
+        num_heads: Attention heads, which no shape tells; None takes heads of width 64, as every published BERT has.
+        max_video_len: Clips in a window, which no shape tells.
+
+    Returns:
+        The encoder in eval mode (float32), and the file's sha256.
+
+    Raises:
+        ValueError: The file would act when read, or is not in this layout.
+    """
+    digest = check_sha256(path, sha256)
+    found = tensors_of(read_weights(path), source=str(path))
+    tensors = {name.removeprefix(_PREFIX): value for name, value in found.items()}
+    config = _config_of(tensors, num_heads=num_heads, max_video_len=max_video_len, source=str(path))
+    encoder = DualEncoder(config)
+    for name in _POSITION_IDS:  # not saved by newer transformers; it is a constant
+        tensors.setdefault(name, torch.arange(config.max_positions)[None])
+    wanted = {name: value for name, value in tensors.items() if not name.startswith("video_encoder.classifier.")}
+    load_tensors(encoder, wanted, source=str(path))
+    return encoder.eval(), digest
+
+
+def dual_from_bert(folder: Path, *, config: DualConfig, seed: int) -> tuple[DualEncoder, str]:
+    """Start both towers from a BERT in the hub's layout, such as bert-base-uncased; the token MLP stays random.
+
+    Args:
+        folder: Holds `config.json` and `model.safetensors` or `pytorch_model.bin`.
+        config: Sizes; must fit the BERT's (the towers take its first `video_layers` and `text_layers` layers).
+        seed: Of the token MLP.
+
+    Returns:
+        The encoder in eval mode, and its provenance `bert:sha256:<hex>`.
+
+    Raises:
+        ValueError: Files are missing, or the sizes do not fit.
+    """
+    names = [name for name in (MODEL_FILE, "pytorch_model.bin") if (folder / name).is_file()]
+    if not names:
+        raise ValueError(f"BERT: {folder} holds neither {MODEL_FILE} nor pytorch_model.bin")
+    path = folder / names[0]
+    bert = _bert_tensors(tensors_of(read_weights(path), source=str(path)))
+    encoder = random_dual(config, seed)
+    towers = (encoder.video_encoder.bert, config.video_layers), (encoder.text_encoder, config.text_layers)
+    for tower, num_layers in towers:
+        kept = {name: value for name, value in bert.items() if _layer(name) < num_layers}
+        kept.setdefault("embeddings.position_ids", torch.arange(config.max_positions)[None])
+        load_tensors(tower, kept, source=str(path))
+    return encoder, f"bert:sha256:{check_sha256(path, None)}"
+
+
+def bert_config(folder: Path, base: DualConfig) -> DualConfig:
+    """Return `base` with the sizes of a BERT in the hub's layout (read from its `config.json`).
+
+    The number of video layers stays that of `base`, at most the BERT's own.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ValueError(f"BERT: {folder} holds no config.json; expected a folder in the hub's layout")
+    sizes = json.loads(path.read_text(encoding="utf-8"))
+    return replace(
+        base,
+        hidden_size=int(sizes["hidden_size"]),
+        num_heads=int(sizes["num_attention_heads"]),
+        intermediate_size=int(sizes["intermediate_size"]),
+        text_layers=int(sizes["num_hidden_layers"]),
+        video_layers=min(base.video_layers, int(sizes["num_hidden_layers"])),
+        vocab_size=int(sizes["vocab_size"]),
+        max_positions=int(sizes["max_position_embeddings"]),
+    )
+
+
+def _bert_tensors(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Drop heads and the `bert.` level, and give norms their present names (they were gamma and beta)."""
+    result = {}
+    for name, value in found.items():
+        name = name.removeprefix("bert.").replace("LayerNorm.gamma", "LayerNorm.weight")
+        if not name.startswith("cls."):
+            result[name.replace("LayerNorm.beta", "LayerNorm.bias")] = value
+    return result
+
+
+def _layer(name: str) -> int:
+    return int(name.split(".")[2]) if name.startswith("encoder.layer.") else -1
+
+
+def _config_of(tensors: Mapping[str, Tensor], *, num_heads: int | None, max_video_len: int, source: str) -> DualConfig:
+    try:
+        hidden, feature_dim = tensors["video_encoder.videomlp.linear1.weight"].shape
+        vocab_size = tensors["text_encoder.embeddings.word_embeddings.weight"].shape[0]
+        max_positions = tensors["text_encoder.embeddings.position_embeddings.weight"].shape[0]
+        intermediate = tensors["text_encoder.encoder.layer.0.intermediate.dense.weight"].shape[0]
+    except KeyError as error:
+        raise ValueError(f"{source}: there is no tensor {error}, expected VideoCLIP's layout (mmmodel.*)") from error
+    if num_heads is None and hidden % 64:
+        raise ValueError(f"{source}: the width {hidden} does not tell the number of attention heads; give num_heads")
+    return DualConfig(
+        hidden_size=hidden,
+        num_heads=num_heads or hidden // 64,
+        intermediate_size=intermediate,
+        video_layers=1 + max(_layer(name.removeprefix("video_encoder.bert.")) for name in tensors),
+        text_layers=1 + max(_layer(name.removeprefix("text_encoder.")) for name in tensors),
+        vocab_size=vocab_size,
+        max_positions=max_positions,
+        feature_dim=feature_dim,
+        max_video_len=max_video_len,
+    )

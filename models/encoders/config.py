@@ -1,0 +1,66 @@
+"""The sizes of a two-tower encoder."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+Backbone = Literal["s3d", "clip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DualConfig:
+    """Sizes and fixed ids of a two-tower encoder; the defaults are VideoCLIP's.
+
+    Attributes:
+        hidden_size: Width of both towers and of the joint space.
+        num_heads: Attention heads; divides `hidden_size`.
+        intermediate_size: Width of the feed-forward layers.
+        video_layers, text_layers: Transformer layers of the towers.
+        vocab_size: Rows of each tower's word table.
+        max_positions: Rows of the position tables.
+        feature_dim: Width of the features that the video tower reads.
+        backbone: Which features these are.
+        max_video_len: Clips in a window at most; fixes the position of the video's [SEP].
+        max_text_len: Word pieces in a caption at most.
+        cls_id, sep_id: Rows of the word table used as the video tower's [CLS] and [SEP].
+        dropout: Of hidden states and attention, while training.
+    """
+
+    hidden_size: int = 768
+    num_heads: int = 12
+    intermediate_size: int = 3072
+    video_layers: int = 6
+    text_layers: int = 12
+    vocab_size: int = 30522
+    max_positions: int = 512
+    feature_dim: int = 512
+    backbone: Backbone = "s3d"
+    max_video_len: int = 32
+    max_text_len: int = 61
+    cls_id: int = 101
+    sep_id: int = 102
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"encoder: hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads}")
+        longest = max(self.max_video_len, self.max_text_len) + 2
+        if self.max_positions < longest:
+            raise ValueError(f"encoder: got max_positions {self.max_positions}, expected at least {longest}")
+        if not (0 <= self.cls_id < self.vocab_size and 0 <= self.sep_id < self.vocab_size):
+            raise ValueError(f"encoder: cls_id {self.cls_id} or sep_id {self.sep_id} >= vocab_size {self.vocab_size}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as a dict for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "DualConfig":
+        """Read the fields back.
+
+        Raises:
+            ValueError: A key is missing or unknown, or a size is impossible.
+        """
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise ValueError(f"encoder sizes: got keys {sorted(values)}, expected {sorted(known)}")
+        return cls(**values)

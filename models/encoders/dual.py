@@ -1,0 +1,63 @@
+"""VideoCLIP's two-tower encoder: two independent BERTs, masked means, a raw dot product between them.
+
+Source: Xu et al., "VideoCLIP", EMNLP 2021 (arXiv:2109.14084), section 3.1. Attribute names follow the published
+checkpoint (without its `mmmodel.` prefix).
+
+Letters: B windows or captions, T clips of a window, D feature width, L tokens, E hidden width.
+"""
+
+import zlib
+
+import torch
+from torch import Tensor, nn
+
+from models.encoders.bert import build_bert
+from models.encoders.config import DualConfig
+from models.encoders.text import encode_captions
+from models.encoders.video import VideoTower
+
+
+class DualEncoder(nn.Module):
+    """Video tower and text tower; vectors are not normalised."""
+
+    def __init__(self, config: DualConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.video_encoder = VideoTower(config)
+        self.text_encoder = build_bert(config, num_layers=config.text_layers)
+
+    def encode_video(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Encode windows: (B, T, D) float and (B, T) bool -> (B, E) float.
+
+        The mean over real clips and [SEP], without [CLS]. T is at most `max_video_len`; ValueError if a shape does
+        not fit.
+        """
+        return self.video_encoder.pool(self.video_encoder(features, mask), mask)
+
+    def encode_video_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """Return one vector a clip: (B, T, D) float and (B, T) bool -> (B, T, E) float.
+
+        `cls_visible=False` reproduces the published localisation heads, which mask [CLS] out.
+        """
+        states: Tensor = self.video_encoder(features, mask, cls_visible=cls_visible)
+        return states[:, 1:-1]
+
+    def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode captions `[CLS] w_1 .. w_n [SEP] [PAD] ..`: (B, L) int64 and bool -> (B, E) float."""
+        return encode_captions(self.text_encoder, ids, mask)
+
+
+def random_dual(config: DualConfig, seed: int) -> DualEncoder:
+    """Return an encoder with BERT's initialisation: normal(0, 0.02), biases 0, norms 1.
+
+    Each tensor draws from a generator seeded by its name and `seed`, so the weights are the same everywhere.
+    """
+    encoder = DualEncoder(config)
+    with torch.no_grad():
+        for name, parameter in encoder.named_parameters():
+            if parameter.ndim > 1:
+                generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) ^ (seed << 32))
+                parameter.normal_(0.0, 0.02, generator=generator)
+            else:
+                parameter.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+    return encoder.eval()

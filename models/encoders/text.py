@@ -1,0 +1,41 @@
+"""VideoCLIP's text tower: a plain BERT, pooled over words and the final [SEP].
+
+Source: Xu et al., "VideoCLIP", EMNLP 2021 (arXiv:2109.14084), section 3.1, and the released code. The published
+caption layout has a second [SEP] right after [CLS]; it is for the video tower, takes no position here and must be cut
+out before (`published_captions`).
+
+Letters: B captions, L tokens, E hidden width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from models.encoders.bert import masked_mean, run_bert
+
+
+def encode_captions(bert: nn.Module, ids: Tensor, mask: Tensor) -> Tensor:
+    """Encode captions `[CLS] w_1 .. w_n [SEP] [PAD] ..`.
+
+    Args:
+        bert: Of `build_bert`.
+        ids: (B, L) int64.
+        mask: (B, L) bool, True where a token is real.
+
+    Returns:
+        (B, E) float: the mean over words and [SEP], without [CLS]; not normalised.
+
+    Raises:
+        ValueError: A shape or a type does not fit.
+    """
+    if ids.ndim != 2 or ids.dtype != torch.int64 or mask.shape != ids.shape or mask.dtype != torch.bool:
+        got = f"{ids.dtype} {tuple(ids.shape)} and {mask.dtype} {tuple(mask.shape)}"
+        raise ValueError(f"text tower: got ids and mask of {got}, expected int64 and bool (B, L)")
+    words = bert.get_input_embeddings()  # type: ignore[operator]
+    positions = torch.arange(ids.shape[1], device=ids.device)[None]
+    states = run_bert(bert, words(ids), mask, positions)
+    return masked_mean(states[:, 1:], mask[:, 1:])
+
+
+def published_captions(captions: Tensor) -> Tensor:
+    """Cut the second token out of the published layout `[CLS] [SEP] w_1 ..`: (B, L) -> (B, L - 1), ids or mask."""
+    return torch.cat([captions[:, :1], captions[:, 2:]], dim=1)

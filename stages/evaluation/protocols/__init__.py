@@ -1,0 +1,1 @@
+"""One file a protocol: an `EvaluationSet` in, `ProtocolResult`s out."""

@@ -1,0 +1,150 @@
+"""From sealed artifacts to an `EvaluationSet` and to what the report says about them."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.artifacts.sealed import Artifact
+from stages.artifacts.tables import matrix, read_table
+from stages.errors import SchemaMismatch
+from stages.evaluation.assembly import TimedVectors, assemble_videos
+from stages.evaluation.records import EncoderFacts, EvaluationSet
+from stages.evaluation.report import FailureCount, History, Provenance
+from stages.training.embedding_tables import NARRATIONS, NARRATIONS_SCHEMA, WINDOWS, WINDOWS_SCHEMA
+
+EMBEDDINGS_SCHEMA = 1
+HISTORY = "history.parquet"
+TRAIN_VIDEOS = "train_videos"
+"""Key of a checkpoint's commit record: the ids of the videos that it was trained on."""
+
+_ENCODER = ("description", "random_weights", "normalised")
+
+
+def read_evaluation_set(
+    embeddings: Artifact, checkpoint: Artifact | None, chosen: Mapping[str, Any], split: str
+) -> EvaluationSet:
+    """Read the vectors of a split; rows of other videos are dropped shard by shard.
+
+    Args:
+        embeddings: Sealed.
+        checkpoint: The encoder that this run trained, if it did.
+        chosen: `video_ids`, `pairs` and `source` of the split, and what a given checkpoint says that it was trained
+            on, as the unit's payload holds them.
+        split: Its name.
+
+    Returns:
+        The split.
+
+    Raises:
+        SchemaMismatch: an artifact has another schema, or does not say which encoder made it.
+        Corrupt: a table cannot be read.
+    """
+    embeddings.check_schema(EMBEDDINGS_SCHEMA)
+    video_ids: Sequence[str] = chosen["video_ids"]
+    windows = _read_timed(embeddings, WINDOWS, "window_id", set(video_ids))
+    narrations = _read_timed(embeddings, NARRATIONS, "narration_id", set(video_ids))
+    shown, told = set(windows.video_ids), set(narrations.video_ids)
+    encoder = read_encoder_facts(embeddings)
+    trained = _trained_on(checkpoint, chosen, encoder)
+    return EvaluationSet(
+        split=split,
+        split_source=chosen["source"],
+        encoder=encoder,
+        videos=assemble_videos(video_ids, windows, narrations),
+        pairs={pair: (ids[0], ids[1]) for pair, ids in chosen["pairs"].items()},
+        without_features=tuple(video_id for video_id in video_ids if video_id not in shown),
+        without_narrations=tuple(video_id for video_id in video_ids if video_id in shown and video_id not in told),
+        trained_on=tuple(video_id for video_id in video_ids if video_id in (trained or ())),
+        training_known=trained is not None,
+    )
+
+
+def read_encoder_facts(embeddings: Artifact) -> EncoderFacts:
+    """Read which encoder made the embeddings.
+
+    Raises:
+        SchemaMismatch: neither the artifact nor its units say so.
+    """
+    facts = dict(embeddings.about)
+    for record in embeddings.records:
+        facts |= record.info
+    encoder = facts.get("encoder", {})
+    if missing := [name for name in _ENCODER if name not in encoder]:
+        raise SchemaMismatch(
+            f"{embeddings.directory.reference} does not say {', '.join(missing)} of its encoder: run the stage "
+            f"{embeddings.description.stage!r} again"
+        )
+    return EncoderFacts(**{name: encoder[name] for name in _ENCODER})
+
+
+def read_history(checkpoint: Artifact) -> History | None:
+    """Read the losses of a training, or None if it took no step."""
+    (path,) = checkpoint.paths(HISTORY)
+    table = read_table(path, ["step", "loss"])
+    if not table.num_rows:
+        return None
+    return History(
+        steps=np.array(table.column("step").to_pylist(), dtype=np.int64),
+        losses=np.array(table.column("loss").to_pylist(), dtype=np.float64),
+    )
+
+
+def count_failures(artifacts: Mapping[str, Artifact]) -> list[FailureCount]:
+    """Count the failures of every artifact by cause, with the message of the first as an example."""
+    counts: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for label, artifact in artifacts.items():
+        for record in artifact.records:
+            for failure in record.failures:
+                counts[label, failure.cause].append(failure.message)
+    return [
+        FailureCount(artifact=label, cause=cause, count=len(messages), example=messages[0])
+        for (label, cause), messages in sorted(counts.items())
+    ]
+
+
+def provenance(artifacts: Mapping[str, Artifact]) -> list[Provenance]:
+    """Name the artifacts that were read, and how many inputs each of them used."""
+    facts = []
+    for label, artifact in artifacts.items():
+        totals, made = artifact.totals(), artifact.description
+        used = f"{totals['successes']} of {totals['inputs']} inputs used"
+        facts.append(
+            Provenance(name=label, value=f"{artifact.directory.reference}, {made.stage} version {made.version}, {used}")
+        )
+    return facts
+
+
+def _trained_on(checkpoint: Artifact | None, chosen: Mapping[str, Any], encoder: EncoderFacts) -> frozenset[str] | None:
+    """Videos that were trained on; None if nobody says, as of weights that others trained."""
+    if checkpoint is not None:
+        known = [record.info[TRAIN_VIDEOS] for record in checkpoint.records if TRAIN_VIDEOS in record.info]
+        return frozenset(video_id for video_ids in known for video_id in video_ids) if known else None
+    if chosen["trained_on"] is not None:
+        return frozenset(chosen["trained_on"])
+    untrained = encoder.random_weights and not chosen["given_checkpoint"]
+    return frozenset() if untrained else None
+
+
+def _read_timed(embeddings: Artifact, name: str, id_column: str, wanted: set[str]) -> TimedVectors:
+    columns: dict[str, list[Any]] = {key: [] for key in (NARRATIONS_SCHEMA if name == NARRATIONS else WINDOWS_SCHEMA)}
+    vectors = []
+    for path in embeddings.paths(name):
+        table = read_table(path, [*columns, "vector"])
+        rows = [row for row, video_id in enumerate(table.column("video_id").to_pylist()) if video_id in wanted]
+        if not rows:
+            continue
+        table = table.take(rows)
+        for key, values in columns.items():
+            values += table.column(key).to_pylist()
+        vectors.append(matrix(table, "vector"))
+    return TimedVectors(
+        ids=columns[id_column],
+        video_ids=columns["video_id"],
+        index=np.array(columns["index"], dtype=np.int64),
+        spans=np.array([columns["start_s"], columns["end_s"]], dtype=np.float64).T.reshape(-1, 2),
+        vectors=np.concatenate(vectors) if vectors else np.zeros((0, 0), dtype=np.float32),
+        texts=columns.get("text", ()),
+        paragraph_index=np.array(columns["paragraph_index"], dtype=np.int64) if name == NARRATIONS else None,
+    )

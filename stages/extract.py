@@ -1,0 +1,306 @@
+"""extract: frozen features of every clip, and thumbnails, from one forward decode of each video.
+
+Frames are decoded in a process that may be killed, ahead of the model, and reach it in bounded batches. A damaged
+clip keeps its row, computed from what decoded, and is marked in the mask; whoever trains, indexes or scores leaves it
+out. A batch never crosses videos and its tail is filled to the fixed size, so that a row does not depend on what
+else is in the shard.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from stages.artifacts.manifest import Video, read_videos
+from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
+from stages.errors import ConfigError
+from stages.media.presets import CLIP_PRESETS, FramePreset
+from stages.media.timelines import Tail
+from stages.media.weights import name_clip_weights, name_s3d_weights
+
+if TYPE_CHECKING:
+    from stages.media.ahead import Job, Refused
+    from stages.media.backbones import LoadedBackbone
+    from stages.media.consumers import Consumer
+    from stages.media.geometry import Geometry
+    from stages.media.makers import Maker, PassResult
+
+SCHEMA_VERSION = 1
+S3D, CLIP, THUMBNAILS = "features.s3d", "features.clip", "thumbnails"
+Backbone = Literal["s3d", "clip"]
+Precision = Literal["float32", "bfloat16"]
+
+
+class S3DConfig(StageConfig):
+    """The frozen S3D-G network.
+
+    Attributes:
+        preset: how a video becomes clips (`stages.media.presets.CLIP_PRESETS`).
+        weights: file in the HowTo100M layout; none: a seeded He initialisation, named `random:seed=N` everywhere.
+        sha256: the file's checksum; it is compared before the weights are used.
+        seed: of the initialisation.
+        batch_size: clips that the network sees at once.
+    """
+
+    preset: str = "demo"
+    weights: Path | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=4, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "S3DConfig":
+        if self.preset not in CLIP_PRESETS:
+            raise ValueError(f"preset: got {self.preset!r}, expected one of {', '.join(sorted(CLIP_PRESETS))}")
+        if self.sha256 and self.weights is None:
+            raise ValueError("sha256 is given without weights; give the path of the file that it belongs to")
+        return self
+
+
+class ClipConfig(StageConfig):
+    """The frozen image tower of a CLIP or SigLIP model.
+
+    Attributes:
+        model: a folder in the hub's layout, or a hub id.
+        fps: rows a second.
+        batch_size: frames that the network sees at once.
+    """
+
+    model: str
+    fps: float = Field(default=1.0, gt=0, le=60)
+    batch_size: int = Field(default=8, ge=1)
+
+
+class ExtractConfig(StageConfig):
+    """What is extracted, and how decoding is guarded.
+
+    Attributes:
+        backbones: which features; each is an artifact of its own.
+        s3d: settings of S3D-G.
+        clip: settings of CLIP; needed if it is among the backbones.
+        thumbnails: whether to make one JPEG a search window.
+        window_s: length of a search window, as embed has it.
+        stride_s: from the start of a search window to the next.
+        tail: what becomes of the end of a video (`stages.media.timelines.Tail`).
+        decoder: `pyav`, `decord` or `ffmpeg`.
+        precision: of the networks.
+        device: where they run.
+        threads: of torch, a worker; on CPU they decide the last bits, so they are part of what names the features.
+        videos_per_shard: positions of the manifest in one unit of work, and in one tar.
+        deadline_s: how long decoding one video may keep the worker waiting.
+        memory_mib: what a decode process may take.
+        max_attempts: decode processes that one video may cost before it is quarantined.
+    """
+
+    backbones: tuple[Backbone, ...] = ("s3d",)
+    s3d: S3DConfig = S3DConfig()
+    clip: ClipConfig | None = None
+    thumbnails: bool = True
+    window_s: float = Field(default=8.0, gt=0)
+    stride_s: float = Field(default=4.0, gt=0)
+    tail: Tail = "keep"
+    decoder: Literal["pyav", "decord", "ffmpeg"] = "pyav"
+    precision: Precision = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=1, ge=1)
+    videos_per_shard: int = Field(default=64, ge=1)
+    deadline_s: float = Field(default=600.0, gt=0)
+    memory_mib: int = Field(default=4096, ge=512)
+    max_attempts: int = Field(default=2, ge=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> "ExtractConfig":
+        if not self.backbones or len(set(self.backbones)) != len(self.backbones):
+            raise ValueError(f"backbones: got {list(self.backbones)}, expected 's3d', 'clip' or both, each once")
+        if "clip" in self.backbones and self.clip is None:
+            raise ValueError("backbones names 'clip', but [extract.clip] is missing; set its key 'model'")
+        return self
+
+
+@dataclass(frozen=True)
+class Extract(Stage):
+    """Settings of extract.
+
+    Attributes:
+        config: what a run's file says of it.
+        media: as ingest has it, a folder or a table of paths.
+    """
+
+    config: ExtractConfig
+    media: Path
+
+    name: ClassVar[str] = "extract"
+    version: ClassVar[int] = 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The manifest: ids, positions, paths and content hashes."""
+        return ("manifest",)
+
+    def outputs(self) -> tuple[Output, ...]:
+        """One `features` artifact a backbone, and the thumbnails."""
+        recipes = make_recipes(self.config)
+        return tuple(Output(label=label, schema=SCHEMA_VERSION, about=recipes[label]) for label in recipes)
+
+    def units(self, inputs: Inputs) -> list[Unit]:
+        """One unit for each `videos_per_shard` positions that hold a video."""
+        recipes = make_recipes(self.config)
+        shards: dict[int, list[Video]] = defaultdict(list)
+        for video in read_videos(inputs["manifest"]):
+            shards[video.position // self.config.videos_per_shard].append(video)
+        return [_unit(number, shards[number], recipes) for number in sorted(shards)]
+
+    def open(self, inputs: Inputs) -> Worker:
+        """Set the number of threads; networks are loaded when a unit first wants them."""
+        return ExtractWorker(self.config, self.media.parent if self.media.is_file() else self.media)
+
+    def resources(self) -> Resources:
+        """Its threads, and the card."""
+        return Resources(num_cpus=self.config.threads, num_gpus=1.0 if self.config.device == "cuda" else 0.0)
+
+
+class ExtractWorker:
+    """Decodes the videos of a unit once and feeds all that is made of them."""
+
+    def __init__(self, config: ExtractConfig, folder: Path) -> None:
+        import torch
+
+        torch.set_num_threads(config.threads)
+        if config.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("[extract] device = 'cuda': torch sees no CUDA device here; set device = 'cpu'")
+        self._config = config
+        self._folder = folder
+        self._open = cache(lambda label: open_backbone(config, label))
+
+    def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
+        """Write one tar for each output that is wanted."""
+        from stages.artifacts.shards import ShardWriter
+
+        labels = sorted(out.wanted)
+        makers = {label: self._maker(label) for label in labels}
+        failures: list[Failure] = []
+        with ExitStack() as stack:
+            writers = {
+                label: stack.enter_context(ShardWriter(out.create(label, f"shards/{label.rpartition('.')[2]}.tar")))
+                for label in labels
+            }
+            for number, (video_id, end) in enumerate(self._decode(unit, out, list(makers.values()))):
+                if isinstance(end, Failure):
+                    failures.append(end)
+                else:
+                    for request, label in enumerate(labels):
+                        makers[label].finish(writers[label], video_id, end, request)
+                out.report((number + 1) / len(unit.inputs))
+        for label in labels:
+            out.describe(label, dict(makers[label].counts))
+        return failures
+
+    def close(self) -> None:
+        """Nothing to do: decode processes end with their unit."""
+
+    def _decode(self, unit: Unit, out: Out, makers: Sequence["Maker"]) -> Iterator[tuple[str, "PassResult | Failure"]]:
+        """Feed the makers and say of each video how its pass ended; the makers then hold all of it."""
+        from stages.media.ahead import Refused, decode_ahead
+        from stages.media.attempts import AttemptLog
+        from stages.media.process import IsolationSettings
+
+        config = self._config
+        isolation = IsolationSettings(deadline_s=config.deadline_s, memory_mib=config.memory_mib)
+        log = AttemptLog(out.attempts_path(min(out.wanted)))
+        for item in decode_ahead(self._jobs(unit, makers), isolation, log, max_attempts=config.max_attempts):
+            if isinstance(item, Refused):
+                yield item.input_id, _failure(item)
+            elif item.header["kind"] == "plan":
+                for maker in makers:
+                    maker.begin(item.header["end_s"])
+            elif item.header["kind"] == "batch":
+                makers[item.header["request"]].add(item.header, item.payload)
+            else:
+                yield item.input_id, item.header["result"]
+
+    def _jobs(self, unit: Unit, makers: Sequence["Maker"]) -> "list[Job]":
+        from stages.media.ahead import Job
+
+        consumers = [asdict(maker.consumer) for maker in makers]
+        # Whatever is asked for in this unit, a video fails if any backbone of the configuration has no row of it.
+        labels = [f"features.{backbone}" for backbone in self._config.backbones]
+        required = {label: asdict(make_consumer(self._config, label)) for label in labels}
+        common = {"decoder": self._config.decoder, "consumers": consumers, "required": required}
+        paths = {member["video_id"]: str(self._folder / member["path"]) for member in unit.payload["members"]}
+        return [Job(input_id=video_id, arguments={"path": path, **common}) for video_id, path in paths.items()]
+
+    def _maker(self, label: str) -> "Maker":
+        from stages.media.consumers import window_consumer
+        from stages.media.makers import FeatureMaker, FeatureRecipe, ThumbnailMaker
+
+        config = self._config
+        if label == THUMBNAILS:
+            return ThumbnailMaker(window_consumer(config.window_s, config.stride_s))
+        loaded, recipe, backbone = self._open(label), make_recipes(config)[label], label.partition(".")[2]
+        about = FeatureRecipe(backbone=backbone, preset=recipe["preset"]["name"], weights=recipe["weights"])
+        consumer = make_consumer(config, label, loaded.geometry)
+        return FeatureMaker(about, consumer, loaded.encode, batch_size=recipe["batch_size"])
+
+
+def make_recipes(config: ExtractConfig) -> dict[str, dict[str, Any]]:
+    """Everything that decides the bytes of each output beside the videos, by label."""
+    how = config.model_dump(mode="json", include={"tail", "decoder", "precision", "device", "threads"})
+    recipes: dict[str, dict[str, Any]] = {}
+    if "s3d" in config.backbones:
+        s3d = config.s3d
+        weights = name_s3d_weights(s3d.weights, s3d.sha256, s3d.seed)
+        preset = asdict(CLIP_PRESETS[s3d.preset])
+        recipes[S3D] = {**how, "preset": preset, "weights": weights, "batch_size": s3d.batch_size}
+    if "clip" in config.backbones and config.clip is not None:
+        weights = name_clip_weights(config.clip.model)
+        preset = asdict(FramePreset(fps=config.clip.fps))
+        recipes[CLIP] = {**how, "preset": preset, "weights": weights, "batch_size": config.clip.batch_size}
+    if config.thumbnails:
+        recipes[THUMBNAILS] = config.model_dump(mode="json", include={"window_s", "stride_s", "decoder"})
+    return recipes
+
+
+def make_consumer(config: ExtractConfig, label: str, geometry: "Geometry | None" = None) -> "Consumer":
+    """How the clips or images of a backbone lie on a video."""
+    from stages.media.consumers import clip_consumer, image_consumer
+
+    if label == CLIP and config.clip is not None:
+        return image_consumer(FramePreset(fps=config.clip.fps), config.tail, geometry)
+    return clip_consumer(CLIP_PRESETS[config.s3d.preset], config.tail, geometry)
+
+
+def open_backbone(config: ExtractConfig, label: str) -> "LoadedBackbone":
+    """Load the network behind a features label.
+
+    Raises:
+        ConfigError: its weights are missing, not those of the checksum, or of another network.
+    """
+    from stages.media.backbones import load_clip, load_s3d
+
+    precision, device = config.precision, config.device
+    if label == CLIP and config.clip is not None:
+        return load_clip(config.clip.model, precision=precision, device=device)
+    weights, preset = config.s3d, CLIP_PRESETS[config.s3d.preset]
+    return load_s3d(preset, weights.weights, weights.sha256, weights.seed, precision=precision, device=device)
+
+
+def _unit(number: int, videos: Sequence[Video], recipes: dict[str, dict[str, Any]]) -> Unit:
+    contents = [[video.video_id, video.content_hash] for video in videos]
+    return Unit(
+        unit_id=f"{number:05d}",
+        inputs=tuple(video.video_id for video in videos),
+        payload={"members": [{"video_id": video.video_id, "path": video.paths[0]} for video in videos]},
+        identities={label: {"settings": recipe, "videos": contents} for label, recipe in recipes.items()},
+    )
+
+
+def _failure(refused: "Refused") -> Failure:
+    tried = f" (after {refused.attempts} attempts)" if refused.attempts else ""
+    state = "quarantined" if refused.attempts else "failed"
+    cause, message = refused.error.cause, f"{refused.error}{tried}"
+    return Failure(input_id=refused.input_id, cause=cause, message=message, state=state)

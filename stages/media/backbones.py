@@ -1,0 +1,86 @@
+"""The frozen networks as functions from frames to rows. Never imported by a decode process: this loads torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from models.backbones.s3d import random_s3d
+from models.backbones.s3d_features import S3DFeatures
+from models.backbones.weights import load_s3d as load_s3d_file
+from stages.errors import ConfigError
+from stages.media.geometry import Geometry
+from stages.media.presets import ClipPreset
+from stages.media.rows import Encode
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedBackbone:
+    """A network that is ready.
+
+    Attributes:
+        encode: (B, F, H, W, 3) uint8 RGB -> (B, D) float32.
+        geometry: the picture size that it wants.
+        dim: D.
+    """
+
+    encode: Encode
+    geometry: Geometry
+    dim: int
+
+
+def load_s3d(
+    preset: ClipPreset, path: Path | None, sha256: str | None, seed: int, *, precision: Precision, device: str
+) -> LoadedBackbone:
+    """Load S3D-G.
+
+    Args:
+        preset: picture size, output and normalisation.
+        path: weights in the HowTo100M layout; None: seeded He initialisation.
+        sha256: the file's checksum, compared if given.
+        seed: of the initialisation.
+        precision: of the network.
+        device: where it runs.
+
+    Raises:
+        ConfigError: the weights are not there, not those of the checksum, or of another network.
+    """
+    try:
+        model = random_s3d(seed) if path is None else load_s3d_file(path, sha256=sha256)
+    except ValueError as error:
+        raise ConfigError(f"[extract.s3d] {error}") from error
+    features = S3DFeatures(
+        model, output=preset.output, l2_normalise=preset.l2_normalise, precision=precision, device=device
+    )
+    return LoadedBackbone(
+        encode=lambda clips: features(torch.from_numpy(clips)).numpy(),
+        geometry=Geometry(short_side=preset.short_side, crop=preset.crop),
+        dim=features.dim,
+    )
+
+
+def load_clip(model: str, *, precision: Precision, device: str) -> LoadedBackbone:
+    """Load the image tower of a CLIP or SigLIP model: a folder in the hub's layout, or a hub id.
+
+    Raises:
+        ConfigError: there is no such model, or it is no CLIP.
+    """
+    from models.backbones.clip import ClipTowers  # transformers takes seconds to import
+
+    try:
+        towers = ClipTowers(model, precision=precision, device=device)
+    except ValueError as error:
+        raise ConfigError(f"[extract.clip] {error}") from error
+    shape = towers.preprocess
+    if shape.short_side is not None and shape.height == shape.width <= shape.short_side:
+        geometry = Geometry(short_side=shape.short_side, crop=shape.height)
+    else:  # a model that stretches (SigLIP) wants the whole picture
+        geometry = Geometry(short_side=max(shape.height, shape.width))
+    return LoadedBackbone(
+        encode=lambda frames: towers.encode_frames(torch.from_numpy(frames[:, 0])).numpy(),
+        geometry=geometry,
+        dim=towers.dim,
+    )

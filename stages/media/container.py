@@ -1,0 +1,160 @@
+"""Opening a container, and its clock: which instant of the file a browser shows as 0."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from stages.errors import DecodeError
+from stages.media.causes import EMPTY_FILE, NO_VIDEO_STREAM, NOT_MEDIA, UNREADABLE, decode_error, normalise_words
+
+_AV_TIME_BASE = 1_000_000
+_FALLBACK_RATE = Fraction(25)  # what libavformat assumes too, for a stream that says nothing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """What the packets of a video say, without decoding them.
+
+    Attributes:
+        times_s: (P,) float64, the packets' presentation times, seconds on the browser's clock, ascending.
+        end_s: end of the last frame on the same clock; 0 if there is no packet.
+        container_end_s: end of the last packet of any stream.
+        truncated: the header promises clearly more than the packets hold, or reading them failed.
+    """
+
+    times_s: NDArray[np.float64] = field(repr=False)
+    end_s: float
+    container_end_s: float
+    truncated: bool
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and its first video stream, one thread, cover pictures passed over.
+
+    Raises:
+        DecodeError: with the cause `unreadable`, `empty_file`, `not_media` or `no_video_stream`.
+    """
+    _check_file(path)
+    try:
+        # file: keeps a name such as "http:x.mp4" from being taken for an address.
+        container = av.open(f"file:{path}", metadata_errors="replace")
+    except (FFmpegError, ValueError, OSError) as error:
+        raise not_media(path, error) from error
+    with container:
+        streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
+        if not streams:
+            held = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+            raise decode_error(
+                NO_VIDEO_STREAM,
+                f"{path.name}: no video stream, got {held}, expected a video; leave the file out or give one with "
+                "pictures",
+            )
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise decode_error(
+                NOT_MEDIA, f"{path.name}: no decoder for its video stream; transcode it, for example to H.264"
+            )
+        stream.thread_type = "NONE"
+        stream.codec_context.thread_count = 1
+        yield container, stream
+
+
+def origin(container: InputContainer) -> Fraction:
+    """Give the instant of the container's own clock that a browser shows as 0, exact, in seconds.
+
+    A negative start is the priming of an audio codec, which no browser shows: the origin is then 0.
+    """
+    start = container.start_time
+    if start is None or start <= 0:
+        return Fraction(0)
+    rounded = Fraction(start, _AV_TIME_BASE)
+    # The container's start is a stream's start rounded to microseconds; the stream knows it exactly.
+    exact = [s.start_time * s.time_base for s in container.streams if s.start_time is not None and s.time_base]
+    near = [value for value in exact if abs(value - rounded) <= Fraction(2, _AV_TIME_BASE)]
+    return min(near, key=lambda value: abs(value - rounded)) if near else rounded
+
+
+def nominal_frame_s(stream: VideoStream) -> float:
+    """Give how long a frame lasts where it does not say so itself, seconds."""
+    rate = stream.average_rate or stream.guessed_rate or _FALLBACK_RATE
+    return float(1 / rate) if rate > 0 else float(1 / _FALLBACK_RATE)
+
+
+def scan_timeline(path: Path) -> Timeline:
+    """Read all packets without decoding them: what is there, whatever the header promises.
+
+    Raises:
+        DecodeError: as `open_container`.
+    """
+    with open_container(path) as (container, stream):
+        zero, frame_s, failed = origin(container), nominal_frame_s(stream), False
+        shown: list[tuple[float, float]] = []
+        others_end_s = 0.0
+        try:
+            for packet in container.demux():
+                if packet.size == 0 or packet.is_discard:
+                    continue
+                if packet.stream_index == stream.index:
+                    shown.append(_interval(packet, zero, frame_s, shown))
+                elif packet.stream.type == "audio":
+                    others_end_s = max(others_end_s, _interval(packet, zero, 0.0, shown)[1])
+        except FFmpegError:
+            failed = True
+        end_s = max((end for _, end in shown), default=0.0)
+        return Timeline(
+            times_s=np.array(sorted(start for start, _ in shown), dtype=np.float64),
+            end_s=end_s,
+            container_end_s=max(end_s, others_end_s),
+            truncated=failed or _promised_s(stream) > end_s + 0.5,
+        )
+
+
+def _interval(
+    packet: "Packet[Any]", zero: Fraction, frame_s: float, before: list[tuple[float, float]]
+) -> tuple[float, float]:
+    """When a packet is shown, seconds; one without a time stamp follows the packet before it."""
+    stamp = packet.pts if packet.pts is not None else packet.dts
+    base = packet.time_base or Fraction(1, _AV_TIME_BASE)
+    start_s = float(stamp * base - zero) if stamp is not None else (before[-1][1] if before else 0.0)
+    return start_s, start_s + (float(packet.duration * base) if packet.duration else frame_s)
+
+
+def not_media(path: Path, error: Exception) -> DecodeError:
+    """Say that a file is no media file, with the library's words."""
+    words = normalise_words(getattr(error, "strerror", None) or str(error))
+    return decode_error(
+        NOT_MEDIA,
+        f"{path.name}: not a media file that can be read ({words}); expected a video container such as MP4, Matroska, "
+        "WebM or AVI; check that the file is whole, or leave it out",
+    )
+
+
+def _promised_s(stream: VideoStream) -> float:
+    """The stream's own duration by its header, seconds; 0 where it has none."""
+    return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+
+
+def _check_file(path: Path) -> None:
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 - one call for existence, permission and size
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise decode_error(
+            UNREADABLE, f"{path.name}: cannot be read ({error.strerror}); check that it exists and its permissions"
+        ) from error
+    if size == 0:
+        raise decode_error(EMPTY_FILE, f"{path.name}: empty, got 0 bytes, expected a video; fetch or copy it again")

@@ -1,0 +1,106 @@
+"""decord as a decoder: fast on whole files of the codecs that its FFmpeg of 2018 knows; any damage is an error.
+
+It replaces frames that do not decode by their neighbours without a word, so that nothing it gives can be called
+damaged or sound; a file with AV1 it cannot open at all. Times are those of the packets; where decord's own list of
+frames is another one (edit lists: its frames would be wrong) the file is refused.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import decord
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.errors import DecodeError
+from stages.media.causes import UNSUPPORTED, decode_error, normalise_words
+from stages.media.container import Timeline, open_container, scan_timeline
+from stages.media.geometry import Geometry, Rgb, Scaler
+
+_CLOCK = re.compile(r"\[\d\d:\d\d:\d\d\] ")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecordFrame:
+    """A picture from decord; see `decoders.base.Frame`."""
+
+    time_s: float
+    duration_s: float
+    pixels: Rgb = field(repr=False)
+    scalers: dict[Geometry, Scaler] = field(repr=False)
+    corrupt: bool = False
+
+    def rgb(self, geometry: Geometry) -> Rgb:
+        """Give the picture brought to `geometry`; it comes turned already."""
+        picture = av.VideoFrame.from_ndarray(self.pixels, format="rgb24")
+        return self.scalers.setdefault(geometry, Scaler(geometry))(picture, 0)
+
+
+class DecordVideo:
+    """An open reader; see `decoders.base.OpenVideo`."""
+
+    num_errors = 0
+
+    def __init__(self, name: str, reader: "decord.VideoReader", timeline: Timeline) -> None:
+        self._name = name
+        self._reader = reader
+        self._timeline = timeline
+
+    def frames(self) -> Iterator[DecordFrame]:
+        """Give the frames forward.
+
+        Raises:
+            DecodeError: anything in the file is damaged.
+        """
+        scalers: dict[Geometry, Scaler] = {}
+        times = self._timeline.times_s
+        ends = np.append(times[1:], self._timeline.end_s)
+        for start_s, end_s in zip(times.tolist(), ends.tolist(), strict=True):
+            try:
+                pixels = self._reader.next().asnumpy()
+            except (decord.DECORDError, StopIteration) as error:
+                raise _refused(self._name, str(error)) from error
+            if end_s > start_s:
+                yield DecordFrame(time_s=start_s, duration_s=end_s - start_s, pixels=pixels, scalers=scalers)
+
+
+class DecordDecoder:
+    """Opens files with decord; see `decoders.base.Decoder`."""
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[DecordVideo]:
+        """Open a file.
+
+        Raises:
+            DecodeError: as `container.open_container`, or `unsupported` where decord cannot open it.
+        """
+        with open_container(path) as (container, _):
+            if "mpegts" in container.format.name:
+                raise _refused(path.name, "its first read of a transport stream does not start at the first frame")
+        timeline = scan_timeline(path)
+        try:
+            reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+            stamps = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
+        except (decord.DECORDError, RuntimeError) as error:
+            raise _refused(path.name, str(error)) from error
+        if not _same_frames(stamps, timeline.times_s):
+            raise _refused(path.name, "its list of frames is not that of the packets, as with an edit list")
+        yield DecordVideo(path.name, reader, timeline)
+
+
+def _same_frames(stamps: NDArray[np.float64], times_s: NDArray[np.float64]) -> bool:
+    """Whether decord's float32 stamps, which start at the first frame, name the frames that the packets hold."""
+    if len(stamps) != len(times_s) or not len(stamps):
+        return False
+    return bool(np.allclose(stamps - stamps[0], times_s - times_s[0], rtol=1e-6, atol=2e-3))
+
+
+def _refused(name: str, words: str) -> DecodeError:
+    words = normalise_words(_CLOCK.sub("", words.partition("Stack trace")[0]))
+    return decode_error(
+        UNSUPPORTED, f"{name}: decord cannot decode it ({words}); use the decoder 'pyav', which knows AV1 and damage"
+    )

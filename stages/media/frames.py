@@ -1,0 +1,140 @@
+"""One pass over a video serves any number of consumers, each with its own times and picture size."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.media.causes import NO_FRAMES, decode_error
+from stages.media.decoders import open_decoder
+from stages.media.decoders.base import Frame, OpenVideo
+from stages.media.geometry import Geometry, Rgb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameRequest:
+    """What one consumer wants of a video.
+
+    Attributes:
+        times_s: (N,) float64 ascending, seconds on the browser's clock.
+        geometry: the picture size.
+    """
+
+    times_s: NDArray[np.float64]
+    geometry: Geometry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One answer: the frame shown at `requests[request].times_s[index]`.
+
+    Attributes:
+        request: position in the list of requests.
+        index: position in its times.
+        rgb: (H, W, 3) uint8. The same array may answer several times in a row: do not write into it.
+        damaged: its content may differ from the undamaged file's.
+    """
+
+    request: int
+    index: int
+    rgb: Rgb
+    damaged: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class PassFacts:
+    """What one pass met; complete when the pass has ended.
+
+    Attributes:
+        num_frames: frames that decoded.
+        num_errors: decode errors that were passed over.
+        end_s: end of the last frame, seconds.
+        missing_before: for each request, times before the first frame (answered with the first).
+        missing_after: for each request, times at or after the end (not answered).
+    """
+
+    num_frames: int = 0
+    num_errors: int = 0
+    end_s: float = 0.0
+    missing_before: list[int] = field(default_factory=list)
+    missing_after: list[int] = field(default_factory=list)
+
+
+def sample_frames(
+    path: Path, requests: Sequence[FrameRequest], *, decoder: str = "pyav", facts: PassFacts | None = None
+) -> Iterator[Sample]:
+    """Decode a video once, forward, and answer all requests on the way; memory does not grow with its length.
+
+    Args:
+        path: the file.
+        requests: what each consumer wants.
+        decoder: name of a decoder (`decoders.DECODERS`).
+        facts: filled while the pass goes on.
+
+    Yields:
+        Answers in the order of the frames; for each request the indices ascend. A time before the first frame is
+        answered with the first frame; a time after the last frame's end is not answered. Both are counted in `facts`.
+
+    Raises:
+        DecodeError: the file cannot be opened, or not one frame decodes.
+    """
+    facts = facts if facts is not None else PassFacts()
+    facts.missing_before = [0] * len(requests)
+    with open_decoder(decoder).open(path) as video:
+        cursors = [_Cursor(position, request) for position, request in enumerate(requests)]
+        yield from _serve(video, cursors, facts)
+        facts.num_errors = video.num_errors
+    facts.missing_after = [cursor.num_left for cursor in cursors]
+    if not facts.num_frames:
+        raise decode_error(
+            NO_FRAMES,
+            f"{path.name}: no frame decodes ({facts.num_errors} decode errors), expected at least one; the file is "
+            "damaged or cut: fetch it again or leave it out",
+        )
+
+
+def _serve(video: OpenVideo, cursors: "list[_Cursor]", facts: PassFacts) -> Iterator[Sample]:
+    shown: Frame | None = None
+    for following in video.frames():
+        facts.num_frames += 1
+        if shown is None:
+            facts.missing_before = [cursor.count_before(following.time_s) for cursor in cursors]
+        else:
+            for cursor in cursors:
+                yield from cursor.serve(shown, following.time_s, following.corrupt)
+        shown = following
+    if shown is not None:
+        facts.end_s = shown.time_s + shown.duration_s
+        for cursor in cursors:
+            yield from cursor.serve(shown, facts.end_s, False)
+
+
+class _Cursor:
+    """How far one request has been answered."""
+
+    def __init__(self, position: int, request: FrameRequest) -> None:
+        self._position = position
+        self._times = request.times_s
+        self._geometry = request.geometry
+        self._next = 0
+
+    @property
+    def num_left(self) -> int:
+        return len(self._times) - self._next
+
+    def count_before(self, time_s: float) -> int:
+        return int(np.searchsorted(self._times, time_s, side="left"))
+
+    def serve(self, frame: Frame, until_s: float, next_corrupt: bool) -> Iterator[Sample]:
+        """Answer all open times before `until_s` with `frame`."""
+        if self._next == len(self._times) or self._times[self._next] >= until_s:
+            return
+        rgb = frame.rgb(self._geometry)
+        while self._next < len(self._times) and self._times[self._next] < until_s:
+            # Where the next frame is doubtful, what should have been shown in a gap before it may be lost.
+            overdue = self._times[self._next] >= frame.time_s + 1.5 * frame.duration_s
+            damaged = frame.corrupt or (next_corrupt and bool(overdue))
+            yield Sample(request=self._position, index=self._next, rgb=rgb, damaged=damaged)
+            self._next += 1

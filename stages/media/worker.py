@@ -1,0 +1,91 @@
+"""The decode process: `python -m stages.media.worker SUPERVISOR_PID MEMORY_MIB [MODULE ...]`.
+
+It reads jobs from standard input and writes messages to what was standard output; whatever native libraries print
+goes to standard error, where the supervisor keeps the last lines. It may be killed at any moment.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import av.logging
+
+from stages.errors import SampleError
+from stages.media.causes import OUT_OF_MEMORY
+from stages.media.jobs import JOBS
+from stages.media.messages import BUG, LENGTHS_SIZE, Header, unpack_lengths, write_message
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve jobs until standard input closes."""
+    supervisor, memory_mib, *modules = arguments
+    _guard(int(supervisor), int(memory_mib))
+    jobs, replies = _take_pipes()
+    # The native callback writes to standard error; PyAV's own would take the GIL in the middle of decoding.
+    av.logging.restore_default_callback()
+    av.logging.set_level(av.logging.ERROR)
+    for module in modules:
+        importlib.import_module(module)
+    write_message(replies, {"kind": "ready"})
+    while (job := _read_job(jobs)) is not None:
+        _serve(job, replies)
+
+
+def _serve(job: Header, replies: BinaryIO) -> None:
+    try:
+        for header, payload in JOBS[job["function"]](job["arguments"]):
+            write_message(replies, header, payload)
+    except SampleError as error:
+        _refuse(replies, type(error).__name__, error.cause, str(error))
+    except MemoryError:
+        _refuse(replies, "DecodeError", OUT_OF_MEMORY, "")
+    except (NameError, AttributeError, ImportError) as error:
+        # No file can cause these: our code is wrong, and must not be taken for thousands of damaged files. Any other
+        # exception ends this process, as a crash of the library would.
+        _refuse(replies, BUG, "", "".join(traceback.format_exception(error)))
+
+
+def _refuse(replies: BinaryIO, kind: str, cause: str, message: str) -> None:
+    write_message(replies, {"kind": "error", "type": kind, "cause": cause, "message": message})
+
+
+def _guard(supervisor: int, memory_mib: int) -> None:
+    """Die with the supervisor, and never take more memory than allowed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it died before the line above
+        sys.exit(1)
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _take_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Keep the two pipes for messages alone: what is printed goes to standard error, what is read is empty."""
+    jobs, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    os.close(nothing)
+    return jobs, replies
+
+
+def _read_job(jobs: BinaryIO) -> Header | None:
+    lengths = jobs.read(LENGTHS_SIZE)
+    if len(lengths) < LENGTHS_SIZE:
+        return None
+    size, _ = unpack_lengths(lengths)
+    job: Header = json.loads(jobs.read(size))
+    return job
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,260 @@
+"""Questions to a bundle: a sentence, another video, or a paragraph whose sentences must happen in their order.
+
+Everything here is numpy; the encoder, which only the first and the last need, gives vectors for texts. A paragraph is
+answered in two steps: FAISS nominates videos, then every window of each nominee is aligned with the sentences exactly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from models.alignment.dtw import dtw_reference
+from numpy.typing import NDArray
+
+from stages.errors import ArtifactError, ConfigError
+from stages.retrieval.bundle import Bundle, IndexedVideo
+from stages.retrieval.moments import Moment, find_moments
+from stages.retrieval.results import Answer, Hit, ParagraphHit, SentenceSpan
+from stages.retrieval.vectors import Vectors
+
+if TYPE_CHECKING:
+    from models.encoders.joint import JointEncoder
+
+_FIRST_WINDOWS = 64
+_WINDOWS_PER_HIT = 8
+_MAX_CANDIDATES = 100
+_TINY = 1e-12
+
+
+def search_sentence(bundle: Bundle, encoder: "JointEncoder", sentence: str, *, k: int = 10) -> Answer:
+    """The moments that show what a sentence says.
+
+    Args:
+        bundle: The index.
+        encoder: The encoder that made it.
+        sentence: What to look for.
+        k: Moments wanted.
+
+    Returns:
+        At most `k` hits, best first.
+
+    Raises:
+        ArtifactError: the index is empty.
+        ConfigError: the sentence is blank, or `k` is less than 1.
+        SchemaMismatch: another encoder made the index.
+    """
+    _check_question(bundle, k, [sentence])
+    hits = _best_moments(bundle, _encode(bundle, encoder, [sentence]), k)
+    return _answer(bundle, sentence, hits)
+
+
+def search_like(bundle: Bundle, name: str, *, k: int = 10, by: Literal["mean", "windows"] = "windows") -> Answer:
+    """The videos that are most like a video, each with its most similar moment; needs no encoder.
+
+    Args:
+        bundle: The index.
+        name: The video: source id, relative path, file name, stem or id.
+        k: Videos wanted.
+        by: What is asked. 'windows': each window of the video, and a video's score is the mean over them of their
+            best window there, so that the same steps in another order are alike. 'mean': the mean of the windows, and
+            the score is that of the best window there. FAISS nominates the videos that are scored.
+
+    Returns:
+        At most `k` hits, one a video, best first; never the video itself.
+
+    Raises:
+        ArtifactError: the index is empty, or the video has no window.
+        ConfigError: no video, or more than one, has this name; or `k` is less than 1.
+    """
+    _check_question(bundle, k, [name])
+    video = bundle.find_video(name)
+    if not video.rows:
+        raise ArtifactError(
+            f"{video.path!r} ({video.video_id}) has no window in the index {bundle.folder}, so nothing can be like it: "
+            "it is shorter than a clip, or its features failed (`fabula status`)"
+        )
+    queries = bundle.window_vectors(video)
+    if by == "mean":
+        queries = queries.mean(axis=0, keepdims=True)
+        queries = _unit(queries) if bundle.record.encoder.normalised else queries
+    return _answer(bundle, name, _best_moments(bundle, queries, k, without=video.rows, one_a_video=True))
+
+
+def search_paragraph(
+    bundle: Bundle,
+    encoder: "JointEncoder",
+    sentences: Sequence[str],
+    *,
+    k: int = 10,
+    max_candidates: int = _MAX_CANDIDATES,
+) -> Answer:
+    """The videos in which the sentences happen in their order, and where each of them happens.
+
+    The cost of a window for a sentence is 1 - cosine, the score minus the mean cost on the best DTW path over all
+    windows (design, section 2). A sentence's span is the union of the windows that the path gives to it. It counts as
+    found if the best of these windows is at least halfway from the sentence's background (its median similarity over
+    all candidates' windows) to its best similarity to any of them.
+
+    Args:
+        bundle: The index.
+        encoder: The encoder that made it.
+        sentences: In the order in which they should happen.
+        k: Videos wanted.
+        max_candidates: Videos that are aligned; if there are no more, all are, and the answer is exact.
+
+    Returns:
+        At most `k` hits, best first.
+
+    Raises:
+        ArtifactError: the index is empty.
+        ConfigError: there is no sentence, one is blank, or `k` is less than 1.
+        SchemaMismatch: another encoder made the index.
+    """
+    _check_question(bundle, k, sentences)
+    vectors = _encode(bundle, encoder, sentences)
+    candidates = _nominate(bundle, vectors, max(k, max_candidates))
+    unit = _unit(vectors)
+    similarities = [unit @ _unit(bundle.window_vectors(video)).T for video in candidates]
+    # What no exact alignment can rank high is dropped by the average of each sentence's best window.
+    means = np.array([cosines.max(axis=1).mean() for cosines in similarities])
+    kept = np.sort(np.argsort(-means, kind="stable")[: max(k, max_candidates)])
+    hits = _align(bundle, sentences, [candidates[n] for n in kept], [similarities[n] for n in kept])
+    return _answer(bundle, "\n".join(sentences), tuple(hits[:k]))
+
+
+def _answer(bundle: Bundle, query: str, hits: tuple[Hit, ...] | tuple[ParagraphHit, ...]) -> Answer:
+    encoder = bundle.record.encoder
+    return Answer(encoder=encoder.description, random_weights=encoder.random_weights, query=query, hits=hits)
+
+
+def _check_question(bundle: Bundle, k: int, texts: Sequence[str]) -> None:
+    if k < 1:
+        raise ConfigError(f"the number of hits must be at least 1, got {k}")
+    if not texts or not all(text.strip() for text in texts):
+        raise ConfigError("the query holds no words: give a sentence, the sentences of a paragraph, or a video's name")
+    bundle.require_windows()
+
+
+def _encode(bundle: Bundle, encoder: "JointEncoder", texts: Sequence[str]) -> Vectors:
+    """Text vectors float32 (len(texts), E) from the encoder that made the index."""
+    bundle.require_encoder(encoder)
+    vectors: Vectors = encoder.encode_texts(list(texts)).detach().cpu().numpy().astype(np.float32)
+    return vectors
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Rows scaled to length 1; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Vectors = vectors / np.maximum(lengths, _TINY)
+    return scaled
+
+
+def _best_moments(
+    bundle: Bundle, queries: Vectors, k: int, *, without: range = range(0), one_a_video: bool = False
+) -> tuple[Hit, ...]:
+    """The k best moments for any of the queries; windows are retrieved until there are enough moments."""
+    num_windows = max(_FIRST_WINDOWS, _WINDOWS_PER_HIT * k)
+    while True:
+        found = bundle.clips.search(queries, num_windows, without)[1]
+        rows = np.unique(found[found >= 0])
+        moments = _moments_of_rows(bundle, queries, rows, one_a_video=one_a_video)
+        if len(moments) >= k or num_windows >= bundle.clips.num_rows:
+            break
+        num_windows *= 4
+    moments.sort(key=lambda pair: -pair[1].score)
+    return tuple(_hit(bundle, video, moment) for video, moment in moments[:k])
+
+
+def _moments_of_rows(
+    bundle: Bundle, queries: Vectors, rows: NDArray[np.int64], *, one_a_video: bool
+) -> list[tuple[IndexedVideo, Moment]]:
+    """Moments around the retrieved rows, with their videos, in manifest order."""
+    found: list[tuple[IndexedVideo, Moment]] = []
+    owners = bundle.owners[rows]
+    for owner in np.unique(owners):
+        video = bundle.videos[owner]
+        scores = bundle.window_vectors(video) @ queries.T
+        hits = (rows[owners == owner] - video.rows.start).tolist()
+        moments = find_moments(scores.max(axis=1), bundle.window_spans[video.rows.start : video.rows.stop], hits)
+        if one_a_video:
+            moments = [replace(moments[0], score=float(scores.max(axis=0).mean()))]
+        found.extend((video, moment) for moment in moments)
+    return found
+
+
+def _hit(bundle: Bundle, video: IndexedVideo, moment: Moment) -> Hit:
+    said = [
+        narration.text
+        for narration in bundle.narrations.get(video.video_id, ())
+        if narration.start_s < moment.end_s and moment.start_s < narration.end_s
+    ]
+    return Hit(
+        video_id=video.video_id,
+        path=video.path,
+        start_s=moment.start_s,
+        end_s=moment.end_s,
+        score=moment.score,
+        text=" ".join(said),
+    )
+
+
+def _nominate(bundle: Bundle, vectors: Vectors, max_candidates: int) -> list[IndexedVideo]:
+    """Videos worth an exact alignment, in manifest order: all if they are few enough.
+
+    Else those with a paragraph among the best for the sentences' mean, and those with a window among the best for any
+    sentence; windows are retrieved until there are enough videos, since neighbours in time are alike.
+    """
+    with_windows = [video for video in bundle.videos if video.rows]
+    if len(with_windows) <= max_candidates:
+        return with_windows
+    paragraph_rows = bundle.paragraphs.search(vectors.mean(axis=0, keepdims=True), max_candidates)[1]
+    for_paragraph = {bundle.paragraph_videos[row] for row in paragraph_rows[0]}
+    num_windows = max_candidates
+    while True:
+        rows = bundle.clips.search(vectors, num_windows)[1]
+        nominated = for_paragraph | {bundle.videos[owner].video_id for owner in set(bundle.owners[rows[rows >= 0]])}
+        if len(nominated) >= max_candidates + len(for_paragraph) or num_windows >= bundle.clips.num_rows:
+            return [video for video in with_windows if video.video_id in nominated]
+        num_windows *= 4
+
+
+def _align(
+    bundle: Bundle, sentences: Sequence[str], videos: Sequence[IndexedVideo], similarities: Sequence[Vectors]
+) -> list[ParagraphHit]:
+    """All videos, best alignment first, equal ones in manifest order; similarities: float32 (S, N) a video."""
+    everywhere = np.concatenate(similarities, axis=1)
+    thresholds = (np.median(everywhere, axis=1) + everywhere.max(axis=1)) / 2
+    hits = []
+    for video, cosines in zip(videos, similarities, strict=True):
+        alignment = dtw_reference(1.0 - cosines.astype(np.float64))
+        spans = bundle.window_spans[video.rows.start : video.rows.stop]
+        placed = _place(sentences, np.asarray(alignment.path), cosines, spans, thresholds)
+        hits.append(
+            ParagraphHit(video_id=video.video_id, path=video.path, score=float(alignment.score), sentences=placed)
+        )
+    return sorted(hits, key=lambda hit: -hit.score)
+
+
+def _place(
+    sentences: Sequence[str],
+    path: NDArray[np.int64],
+    cosines: Vectors,
+    spans: NDArray[np.float64],
+    thresholds: NDArray[np.floating],
+) -> tuple[SentenceSpan, ...]:
+    """The span of each sentence: the union of the windows that the path, (L, 2) of sentence and window, gives it."""
+    placed = []
+    for number, sentence in enumerate(sentences):
+        windows = path[path[:, 0] == number, 1]
+        best = float(cosines[number, windows].max())
+        placed.append(
+            SentenceSpan(
+                text=sentence,
+                start_s=float(spans[windows, 0].min()),
+                end_s=float(spans[windows, 1].max()),
+                score=best,
+                found=best >= float(thresholds[number]),
+            )
+        )
+    return tuple(placed)

@@ -1,0 +1,67 @@
+"""Settings of the optimiser and the learning rate's course. Knows numbers only, no torch, so that planning is cheap."""
+
+import math
+from typing import Literal
+
+from pydantic import Field
+
+from stages.contract import StageConfig
+
+
+class Optimisation(StageConfig):
+    """How weights are changed; the defaults are VideoCLIP's (papers.md 2.7), run for a number of steps.
+
+    Attributes:
+        steps: updates in all.
+        optimiser: `adam`, or `adamw` when weight decay should not pass through the moments.
+        learning_rate: its peak, reached after the warm-up.
+        warmup_steps: updates of linear warm-up.
+        decay_steps: the update at which the polynomial decay reaches `end_learning_rate`.
+        decay_power: 1 is linear.
+        end_learning_rate: where the decay ends.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        eps: added to the root of the second moment.
+        weight_decay: as the optimiser defines it.
+        clip_norm: greatest norm of all gradients together.
+        precision: `float32`, or `bfloat16` for autocast of the forward pass.
+        device: where it runs; a machine without it fails, it never falls back.
+        threads: CPU threads; sums in another order give other bits, so it belongs to the fingerprint.
+    """
+
+    steps: int = Field(default=107_000, ge=1)
+    optimiser: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(default=5e-5, gt=0)
+    warmup_steps: int = Field(default=1000, ge=0)
+    decay_steps: int = Field(default=1_000_000, ge=1)
+    decay_power: float = Field(default=1.0, gt=0)
+    end_learning_rate: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.98, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    clip_norm: float = Field(default=2.0, gt=0)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads: int = Field(default=2, ge=1)
+
+
+def learning_rate_at(step: int, settings: Optimisation) -> float:
+    """Return the learning rate of an update: linear warm-up, then polynomial decay.
+
+    Args:
+        step: 0 for the first update.
+        settings: the schedule's numbers.
+
+    Returns:
+        The rate. Departs from fairseq in that the first update has 1 / warmup_steps of the peak and the second 2 of
+        them; there the first two have the same.
+    """
+    done = step + 1
+    if done <= settings.warmup_steps:
+        return settings.learning_rate * done / settings.warmup_steps
+    if done >= settings.decay_steps:
+        return settings.end_learning_rate
+    left = 1 - (done - settings.warmup_steps) / (settings.decay_steps - settings.warmup_steps)
+    above_end = settings.learning_rate - settings.end_learning_rate
+    return settings.end_learning_rate + above_end * math.pow(left, settings.decay_power)

@@ -1,0 +1,71 @@
+"""The encoder before its first step: tokenizer, sizes, random weights or those of a BERT."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from models.encoders.checkpoint import DualCheckpoint, bert_config, dual_from_bert
+from models.encoders.config import DualConfig
+from models.encoders.dual import random_dual
+from models.encoders.tokenizer import CaptionTokenizer
+from stages.errors import ConfigError
+from stages.training.sizes import EncoderSizes
+
+
+def open_tokenizer(sizes: EncoderSizes, sentences: Iterable[str], *, bert: Path | None) -> CaptionTokenizer:
+    """Return a BERT's tokenizer, or one that is trained on sentences.
+
+    Args:
+        sizes: of the vocabulary and of a text.
+        sentences: what to train on; the same sentences give the same ids.
+        bert: folder of a BERT; None trains.
+
+    Raises:
+        ConfigError: the folder holds no tokenizer, or the sentences give none.
+    """
+    try:
+        if bert is not None:
+            return CaptionTokenizer.load(bert, max_len=sizes.max_text_len)
+        return CaptionTokenizer.train(sentences, vocab_size=sizes.vocab_size, max_len=sizes.max_text_len)
+    except ValueError as error:
+        raise ConfigError(f"[train] {error}") from error
+
+
+def start_checkpoint(
+    sizes: EncoderSizes,
+    tokenizer: CaptionTokenizer,
+    backbone: Literal["s3d", "clip"],
+    *,
+    feature_dim: int,
+    bert: Path | None,
+    seed: int,
+) -> DualCheckpoint:
+    """Return the encoder that training begins with, as the checkpoint that it will be when trained.
+
+    Args:
+        sizes: of the towers; a BERT's own stand instead where it has them.
+        tokenizer: gives the size of the word tables and the special tokens.
+        backbone: whose features it will read.
+        feature_dim: their width.
+        bert: folder of a BERT to start both towers from; None starts from random weights.
+        seed: of random weights.
+
+    Raises:
+        ConfigError: the sizes are impossible, or the BERT cannot be read or does not fit.
+    """
+    try:
+        config = DualConfig(
+            **sizes.model_dump(exclude={"vocab_size"}),
+            vocab_size=tokenizer.vocab_size,
+            feature_dim=feature_dim,
+            backbone=backbone,
+            cls_id=tokenizer.cls_id,
+            sep_id=tokenizer.sep_id,
+        )
+        if bert is None:
+            encoder, start_weights = random_dual(config, seed), f"random:seed={seed}"
+        else:
+            encoder, start_weights = dual_from_bert(bert, config=bert_config(bert, config), seed=seed)
+    except ValueError as error:
+        raise ConfigError(f"[train] {error}") from error
+    return DualCheckpoint(encoder=encoder, tokenizer=tokenizer, start_weights=start_weights, trained=True)

@@ -1,0 +1,61 @@
+"""Decoders that misbehave; a decode process that preloads this module has them in its real registry."""
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.media.decoders import DECODERS
+from stages.media.decoders.base import OpenVideo
+from stages.media.decoders.pyav import PyavDecoder
+
+
+class _Broken:
+    """Does `misdeed` when a file is opened whose name holds 'bad'; others decode as usual."""
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[OpenVideo]:
+        if "bad" in path.name:
+            self.misdeed()
+        with PyavDecoder().open(path) as video:
+            yield video
+
+    def misdeed(self) -> None:
+        raise NotImplementedError
+
+
+class Hanging(_Broken):
+    """Sleeps in C with the GIL held: no Python signal handler of its process runs."""
+
+    def misdeed(self) -> None:
+        ctypes.PyDLL(None).sleep(600)
+
+
+class Dying(_Broken):
+    def misdeed(self) -> None:
+        os.write(2, b"[h264 @ 0x55d0c8f2] about to fall over in /tmp/some/where.mp4\n")
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(10)
+
+
+class Eating(_Broken):
+    def misdeed(self) -> None:
+        kept = []
+        while True:
+            kept.append(bytearray(64 << 20))
+
+
+class Leaving(_Broken):
+    def misdeed(self) -> None:
+        os._exit(7)
+
+
+class Mistaken(_Broken):
+    def misdeed(self) -> None:
+        no_such_name  # noqa: B018, F821
+
+
+DECODERS.update(hanging=Hanging, dying=Dying, eating=Eating, leaving=Leaving, mistaken=Mistaken)

@@ -1,0 +1,169 @@
+"""The page: complete, self-contained, escaped, the same bytes each time, and no wider than a phone."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.evaluate import measure
+from stages.evaluation.alignments import choose_examples
+from stages.evaluation.charts import clock, loss_curve, nice_ticks, rank_bins
+from stages.evaluation.records import EvaluationSet
+from stages.evaluation.report import FailureCount, History, Provenance, ReportContent, render_report
+from stages.evaluation.results import metrics_document, rank_rows, training_note
+from stages.evaluation.scoring import ProtocolSettings
+from tests.evaluation_samples import make_set
+
+SETTINGS = ProtocolSettings()
+
+
+def page_of(evaluation: EvaluationSet, **more: object) -> str:
+    results = measure(evaluation, SETTINGS)
+    by_dtw = next(result.ranked for result in results if result.name == "paragraph_to_video.dtw")
+    content = ReportContent(
+        evaluation=evaluation,
+        results=results,
+        settings=SETTINGS,
+        alignments=choose_examples(evaluation, by_dtw),
+        failures=[FailureCount(artifact="manifest", cause="decode_error", count=3, example="<b>broken</b>.mp4")],
+        provenance=[Provenance(name="embeddings", value="embeddings/91d2aa55ab33, embed version 1")],
+    )
+    return render_report(replace(content, **more))
+
+
+class TagBalance(HTMLParser):
+    """Fails on a tag that is closed by another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: object) -> None:
+        pass
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_same_input_same_bytes_and_nothing_from_elsewhere() -> None:
+    history = History(steps=np.arange(1, 500), losses=np.linspace(3, 1, 499))
+    page = page_of(make_set(noise=0.5), history=history)
+    assert page == page_of(make_set(noise=0.5), history=history)
+    assert not re.findall(r"(?:src|href|url|@import|https?:)[=(:]", page)
+    assert "<script" not in page
+    assert "Loss over 499 steps" in page
+    parser = TagBalance()
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_holds_scores_alignments_failures_and_provenance() -> None:
+    page = page_of(make_set(noise=0.5))
+    assert page.count('<polyline class="path"') == 3
+    assert page.count('class="bar"') >= 4
+    assert "3 × decode_error" in page
+    assert "&lt;b&gt;broken&lt;/b&gt;.mp4" in page
+    assert "embeddings/91d2aa55ab33" in page
+    assert "now step" in page
+    assert "Right one of a pair, DTW" in page
+    assert "random weights" not in page
+
+
+def test_warns_of_random_weights_and_of_videos_seen_in_training() -> None:
+    page = page_of(make_set(random_weights=True, trained_on=("video000a",)))
+    assert "This encoder has random weights" in page
+    assert "trained on 1 of the measured videos" in page
+
+
+def test_nothing_to_measure_is_a_page_that_says_so() -> None:
+    empty = make_set(num_pairs=0, without_features=("gone",))
+    page = page_of(empty, failures=())
+    assert page.count("Not evaluated:") == 6
+    assert "1 videos of the split without features: gone" in page
+    assert "every input of the artifacts named below was used" in page
+
+
+def test_metrics_document_is_complete_json() -> None:
+    evaluation = make_set(noise=0.5, without_features=("gone",))
+    document = metrics_document(evaluation, measure(evaluation, SETTINGS), SETTINGS)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["split"]["num_videos"] == 9
+    assert document["split"]["without_features"] == {"count": 1, "first": ["gone"]}
+    assert list(document["protocols"]) == [
+        "order_pairs.caption_average",
+        "order_pairs.dtw",
+        "paragraph_to_video.caption_average",
+        "paragraph_to_video.dtw",
+        "text_to_window",
+        "window_to_text",
+    ]
+    found = document["protocols"]["paragraph_to_video.dtw"]
+    assert {"num_queries", "gallery_size", "split", "encoder", "random_weights", "missing"} <= found.keys()
+    assert found["trained_on_these_videos"] == "no"
+    for score in found["scores"].values():
+        assert score["low"] <= score["value"] <= score["high"]
+
+
+def test_rank_rows_hold_every_query_once() -> None:
+    results = measure(make_set(noise=0.5), SETTINGS)
+    columns = rank_rows(results)
+    assert {len(column) for column in columns.values()} == {8 + 8 + 8 + 8 + 40 + 120}
+    keys = list(zip(columns["protocol"], columns["query_id"], strict=True))
+    assert len(set(keys)) == len(keys)
+
+
+def test_training_note() -> None:
+    evaluation = make_set()
+    assert training_note(evaluation) == "no"
+    assert training_note(replace(evaluation, trained_on=("video000a",))) == "yes, on 1 of 8 videos"
+    assert training_note(replace(evaluation, training_known=False)) == "unknown"
+
+
+def test_examples_leave_out_what_is_too_large_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluation = make_set()
+    monkeypatch.setattr("stages.evaluation.alignments._MAX_CELLS", 10)
+    assert choose_examples(evaluation, None) == []
+    assert "few enough windows to be drawn" in page_of(evaluation)
+
+
+def test_axes() -> None:
+    assert nice_ticks(0.0, 3.592) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert nice_ticks(0.0, 1.0) == pytest.approx([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert nice_ticks(2.0, 2.0)[0] <= 2.0 <= nice_ticks(2.0, 2.0)[-1]
+    assert rank_bins(40) == [1, 2, 5, 10, 20, 40]
+    assert rank_bins(1) == [1]
+    assert [clock(seconds) for seconds in (0, 61.9, 3725)] == ["0:00", "1:01", "1:02:05"]
+    assert loss_curve(np.array([1]), np.array([0.5])).startswith("<svg")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [390, 1280])
+def test_fits_the_screen(tmp_path: Path, width: int) -> None:
+    page = tmp_path / "report.html"
+    # A script of the test's own, in an outer page, since a headless window cannot be made as narrow as a phone.
+    page.write_text(page_of(make_set(noise=0.5, num_scenes=12)))
+    probe = tmp_path / "probe.html"
+    probe.write_text(
+        f'<iframe id="f" src="report.html" style="width:{width}px;height:900px;border:0"></iframe><p id="out">?</p>'
+        "<script>f.onload = () => { let page = f.contentDocument.documentElement;"
+        'out.textContent = "overflow=" + (page.scrollWidth - page.clientWidth) }</script>'
+    )
+    chromium = os.environ.get("FABULA_CHROMIUM") or shutil.which("chromium")
+    assert chromium is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
+    flags += ["--allow-file-access-from-files", f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
+    dom = subprocess.run([chromium, *flags, probe.as_uri()], capture_output=True, text=True, timeout=60, check=True)
+    found = re.search(r"overflow=(-?\d+)", dom.stdout)
+    assert found is not None, dom.stdout
+    assert int(found[1]) == 0

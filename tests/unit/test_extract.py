@@ -1,0 +1,273 @@
+"""extract on real encoded files, through the inline executor; the networks are S3D-G and a tiny CLIP."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+
+from pipeline.executors.inline import InlineExecutor
+from pipeline.units import plan_stage
+from stages.artifacts.commit import publish
+from stages.artifacts.layout import Store
+from stages.artifacts.sealed import Artifact
+from stages.artifacts.shards import read_samples
+from stages.contract import Inputs, Stage
+from stages.errors import ConfigError
+from stages.extract import Extract, ExtractConfig, S3DConfig, open_backbone
+from stages.ingest import Ingest, IngestConfig
+from tests.media import Numbered, make_video
+
+SMALL = {"deadline_s": 60.0}
+
+
+def run_stage(stage: Stage, inputs: Inputs) -> dict[str, Artifact]:
+    """Plan, run inline, seal."""
+    plan = plan_stage(stage, inputs)
+    for planned in plan.artifacts:
+        publish(planned.directory.description_path, planned.description.to_bytes())
+    for report in InlineExecutor(num_retries=0).run(plan.stage, inputs, plan.jobs()):
+        assert getattr(report, "outcome", "committed") == "committed", report
+    artifacts = [Artifact(planned.directory) for planned in plan.artifacts]
+    for artifact in artifacts:
+        artifact.seal()
+    return {artifact.label: artifact for artifact in artifacts}
+
+
+class Corpus:
+    """A media folder with its manifest; `extract` runs the stage into a store of its own."""
+
+    def __init__(self, root: Path, media: Path) -> None:
+        self.root, self.media = root, media
+        inputs = Inputs(store=Store(root / "manifests"), artifacts={})
+        self.manifest = run_stage(Ingest(IngestConfig(media=media)), inputs)["manifest"]
+
+    def extract(self, store: str, **config: Any) -> dict[str, Artifact]:
+        stage = Extract(ExtractConfig(**{**SMALL, **config}), self.media)
+        return run_stage(stage, Inputs(store=Store(self.root / store), artifacts={"manifest": self.manifest}))
+
+
+def samples(artifact: Artifact, backbone: str = "s3d") -> dict[str, dict[str, Any]]:
+    found = {}
+    for record in artifact.records:
+        for file in record.files:
+            for key, parts in read_samples(artifact.path(file)):
+                found[key] = {
+                    name: json.loads(data) if name == "json" else np.load(io.BytesIO(data))
+                    for name, data in parts.items()
+                    if name.endswith(("json", "npy"))
+                }
+    return found
+
+
+def file_hashes(artifact: Artifact) -> dict[str, str]:
+    return {file.name: file.hash for record in artifact.records for file in record.files}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    media = tmp_path_factory.mktemp("extract") / "media"
+    media.mkdir()
+    make_video(media / "alpha", Numbered(num_frames=125, sound=True))
+    make_video(media / "beta", Numbered(num_frames=30, size=(96, 128)))
+    make_video(media / "one", Numbered(num_frames=1))
+    return media
+
+
+@pytest.fixture(scope="module")
+def corpus(folder: Path) -> Corpus:
+    return Corpus(folder.parent, folder)
+
+
+@pytest.fixture(scope="module")
+def made(corpus: Corpus) -> dict[str, Artifact]:
+    return corpus.extract("store")
+
+
+@pytest.fixture(scope="module")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory, tokenizer: Path) -> Path:
+    """A randomly initialised CLIP in the hub's layout."""
+    path = tmp_path_factory.mktemp("clip")
+    torch.manual_seed(0)
+    text = CLIPTextConfig(hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    settings = {**CLIPConfig().to_dict(), "projection_dim": 12}
+    settings.update(text_config=text.to_dict(), vision_config=vision.to_dict())
+    CLIPModel(CLIPConfig(**settings)).save_pretrained(path)
+    for name in tokenizer.iterdir():
+        shutil.copy(name, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP tokenizer of letters alone."""
+    path = tmp_path_factory.mktemp("tokenizer")
+    letters = [chr(code) for code in range(97, 123)]
+    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (path / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (path / "merges.txt").write_text("#version: 0.2\n")
+    (path / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77})
+    )
+    return path
+
+
+def test_rows_spans_mask_and_facts(made: dict[str, Artifact]) -> None:
+    assert set(made) == {"features.s3d", "thumbnails"}
+    found = samples(made["features.s3d"])
+    assert sorted(found) == ["alpha", "beta", "one"]
+    alpha = found["alpha"]
+    assert alpha["s3d.npy"].shape == (3, 1024)
+    assert alpha["s3d.npy"].dtype == np.float16
+    np.testing.assert_allclose(np.linalg.norm(alpha["s3d.npy"].astype(np.float32), axis=1), 1, atol=1e-2)
+    np.testing.assert_allclose(alpha["spans.npy"], [[0, 2], [2, 4], [4, 5]])
+    assert alpha["damaged.npy"].tolist() == [False] * 3
+    assert alpha["json"] == {
+        "video_id": "alpha",
+        "backbone": "s3d",
+        "preset": "demo",
+        "weights": "random:seed=0",
+        "duration_s": 5.0,
+        "num_clips": 3,
+        "num_damaged": 0,
+        "num_padded": 1,
+        "num_errors": 0,
+        "tail": "keep",
+        "status": "ok",
+        "missing_before": 0,
+        "missing_after": 0,
+    }
+    assert found["beta"]["spans.npy"].tolist() == [[0.0, 1.2]]
+    assert found["one"]["spans.npy"].tolist() == [[0.0, 0.04]]
+    assert made["features.s3d"].about["weights"] == "random:seed=0"
+
+
+def test_rows_tell_clips_apart(made: dict[str, Artifact]) -> None:
+    rows = samples(made["features.s3d"])["alpha"]["s3d.npy"].astype(np.float32)
+    assert (rows @ rows.T)[0, 1] < 0.999
+
+
+def test_thumbnails_are_small_jpegs_one_a_window(made: dict[str, Artifact]) -> None:
+    (record,) = made["thumbnails"].records
+    parts = dict(read_samples(made["thumbnails"].path(record.files[0])))["alpha"]
+    assert sorted(parts) == ["json", "w00000.jpg"]
+    with Image.open(io.BytesIO(parts["w00000.jpg"])) as image:
+        assert (image.format, image.size) == ("JPEG", (160, 120))
+    assert record.info == {"videos": 3, "thumbnails": 3}
+
+
+def test_again_the_same_bytes(corpus: Corpus, made: dict[str, Artifact]) -> None:
+    again = corpus.extract("again")
+    assert {label: file_hashes(a) for label, a in again.items()} == {label: file_hashes(a) for label, a in made.items()}
+
+
+def test_a_row_does_not_depend_on_its_shard(corpus: Corpus, made: dict[str, Artifact]) -> None:
+    split = corpus.extract("split", videos_per_shard=1, thumbnails=False)["features.s3d"]
+    assert len(split.records) == 3
+    whole = samples(made["features.s3d"])
+    for video_id, parts in samples(split).items():
+        assert parts["s3d.npy"].tobytes() == whole[video_id]["s3d.npy"].tobytes()
+
+
+def test_together_or_alone_the_same_bytes(corpus: Corpus, made: dict[str, Artifact], tiny_clip: Path) -> None:
+    clip = {"model": str(tiny_clip)}
+    both = corpus.extract("both", backbones=("s3d", "clip"), clip=clip)
+    alone = corpus.extract("clip", backbones=("clip",), clip=clip, thumbnails=False)
+    assert file_hashes(both["features.s3d"]) == file_hashes(made["features.s3d"])
+    assert file_hashes(both["thumbnails"]) == file_hashes(made["thumbnails"])
+    assert file_hashes(both["features.clip"]) == file_hashes(alone["features.clip"])
+    alpha = samples(alone["features.clip"])["alpha"]
+    assert alpha["clip.npy"].shape == (5, 12)
+    np.testing.assert_allclose(alpha["spans.npy"][:, 0], [0, 1, 2, 3, 4])
+    assert alpha["json"]["weights"].startswith("sha256:")
+
+
+def test_bad_videos_are_failures_and_the_others_are_untouched(
+    folder: Path, corpus: Corpus, made: dict[str, Artifact], tmp_path: Path
+) -> None:
+    media = tmp_path / "media"
+    shutil.copytree(folder, media)
+    make_video(media / "gone", Numbered(num_frames=60))
+    make_video(media / "noise", Numbered(num_frames=150, noise=40, options={"vcodec": "libx264", "g": 25, "bf": 2}))
+    broken = Corpus(tmp_path, media)
+    (media / "gone.mp4").write_bytes(b"")
+    data = bytearray((media / "noise.mp4").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = np.random.default_rng(0).bytes(3000)
+    (media / "noise.mp4").write_bytes(data)
+    artifact = broken.extract("store", thumbnails=False)["features.s3d"]
+    (record,) = artifact.records
+    assert [(failure.input_id, failure.cause, failure.state) for failure in record.failures] == [
+        ("gone", "empty_file", "failed")
+    ]
+    found, whole = samples(artifact), samples(made["features.s3d"])
+    for video_id in whole:
+        assert found[video_id]["s3d.npy"].tobytes() == whole[video_id]["s3d.npy"].tobytes()
+    noise = found["noise"]
+    assert noise["json"]["status"] == "partial"
+    assert 1 <= noise["damaged.npy"].sum() == noise["json"]["num_damaged"] < len(noise["damaged.npy"])
+    assert record.info["partial"] == 1
+
+
+def test_dropped_tails_leave_short_videos_without_a_clip(corpus: Corpus) -> None:
+    artifact = corpus.extract("dropped", tail="drop")["features.s3d"]
+    (record,) = artifact.records
+    assert [(f.input_id, f.cause) for f in record.failures] == [("beta", "empty_timeline"), ("one", "empty_timeline")]
+    assert "use tail = 'keep'" in record.failures[0].message
+    assert samples(artifact)["alpha"]["spans.npy"].tolist() == [[0, 2], [2, 4]]
+
+
+def test_what_decides_bytes_names_the_unit(corpus: Corpus, tmp_path: Path) -> None:
+    def identities(**config: Any) -> Any:
+        stage = Extract(ExtractConfig(**config), corpus.media)
+        inputs = Inputs(store=Store(tmp_path), artifacts={"manifest": corpus.manifest})
+        return stage.units(inputs)[0].identities["features.s3d"]
+
+    plain = identities()
+    for harmless in ({"deadline_s": 5.0}, {"max_attempts": 3}, {"memory_mib": 1024}, {"thumbnails": False}):
+        assert identities(**harmless) == plain
+    for telling in ({"threads": 2}, {"tail": "drop"}, {"s3d": {"seed": 1}}, {"s3d": {"preset": "milnce"}}):
+        assert identities(**telling) != plain
+
+
+def test_weights_of_another_checksum_are_refused(corpus: Corpus, tmp_path: Path) -> None:
+    weights = tmp_path / "s3d.pth"
+    weights.write_bytes(b"no weights")
+    config = ExtractConfig(s3d={"weights": weights, "sha256": "0" * 64})
+    with pytest.raises(ConfigError, match="expected 0000"):
+        open_backbone(config, "features.s3d")
+    with pytest.raises(ConfigError, match="there is no file"):
+        corpus.extract("weights", s3d={"weights": tmp_path / "nowhere.pth"})
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"s3d": {"preset": "kinetics"}}, "expected one of demo, milnce, videoclip"),
+        ({"backbones": ()}, "each once"),
+        ({"backbones": ("clip",)}, r"\[extract.clip\] is missing"),
+        ({"s3d": {"sha256": "0" * 64}}, "sha256 is given without weights"),
+        ({"decoder": "opencv"}, "decoder"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        ExtractConfig(**config)
+
+
+def test_settings_import_nothing_heavy() -> None:
+    assert S3DConfig().preset == "demo"
+    code = "import sys, stages.extract; print(sorted({'torch', 'av', 'ray', 'transformers', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,119 @@
+"""Decoding ahead: order, attempts, quarantine, and an early end."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stages.errors import DeadlineExceeded, SampleError
+from stages.media.ahead import Job, Message, Refused, decode_ahead
+from stages.media.attempts import AttemptLog
+from stages.media.consumers import Consumer
+from stages.media.geometry import Geometry
+from stages.media.process import IsolationSettings
+from tests.media import Numbered, make_video
+
+CONSUMER = Consumer(clip_s=1, stride_s=1, fps=8, frames_per_clip=8, tail="keep", geometry=Geometry(short_side=48))
+SETTINGS = IsolationSettings(deadline_s=20, preload=("tests.broken_decoders",))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("ahead")
+    names = ("a", "bad", "c")
+    return [make_video(folder / name, Numbered(num_frames=20 + 30 * k)) for k, name in enumerate(names)]
+
+
+def jobs(files: Sequence[Path], decoder: str = "pyav") -> list[Job]:
+    common = {"decoder": decoder, "consumers": [asdict(CONSUMER)], "required": {}}
+    return [Job(input_id=path.stem, arguments={"path": str(path), **common}) for path in files]
+
+
+def events(path: Path) -> list[tuple[str, str]]:
+    return [(line["input"], line["event"]) for line in map(json.loads, path.read_text().splitlines())]
+
+
+def test_files_come_in_order_and_every_attempt_is_noted(files: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    items = list(decode_ahead(jobs(files), SETTINGS, AttemptLog(log), max_attempts=2))
+    kinds = [(item.input_id, item.header["kind"]) for item in items if isinstance(item, Message)]
+    for name in ("a", "bad", "c"):
+        own = [kind for input_id, kind in kinds if input_id == name]
+        assert (own[0], own[-1]) == ("plan", "done")
+    assert [input_id for input_id, kind in kinds if kind == "done"] == ["a", "bad", "c"]
+    assert events(log) == [(name, event) for name in ("a", "bad", "c") for event in ("begun", "done")]
+
+
+def test_a_file_that_kills_is_tried_again_and_then_given_up(files: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    items = list(decode_ahead(jobs(files, "dying"), SETTINGS, AttemptLog(log), max_attempts=2))
+    (refused,) = [item for item in items if isinstance(item, Refused)]
+    assert (refused.input_id, refused.attempts, refused.error.cause) == ("bad", 2, "decoder_crashed")
+    assert Counter(events(log))["bad", "crashed"] == 2
+    assert "0x55d0c8f2" in log.read_text(), "the last words are kept in full"
+    assert "0x55d0c8f2" not in str(refused.error)
+    done = [item.input_id for item in items if isinstance(item, Message) and item.header["kind"] == "done"]
+    assert done == ["a", "c"]
+
+
+def test_deaths_of_an_earlier_run_count_and_interruptions_do_not(files: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    first = AttemptLog(log)
+    first.begin("bad")
+    first.end("bad", "crashed", "bad.mp4: it died")
+    first.begin("bad")  # the run is killed here
+    with log.open("a") as file:
+        file.write('{"input": "ba')
+    again = AttemptLog(log)
+    assert events(log)[-1] == ("bad", "interrupted")
+    assert again.num_counted("bad") == 1
+    *_, refused = decode_ahead(jobs(files[1:2], "dying"), SETTINGS, again, max_attempts=2)
+    assert isinstance(refused, Refused)
+    assert refused.attempts == 2
+    (refused,) = decode_ahead(jobs(files[1:2], "dying"), SETTINGS, AttemptLog(log), max_attempts=2)
+    assert isinstance(refused, Refused)
+    assert "SIGSEGV" in str(refused.error)
+    assert len([event for _, event in events(log) if event == "begun"]) == 3, "it is not opened any more"
+
+
+def test_a_hang_is_named_as_such(files: list[Path], tmp_path: Path) -> None:
+    settings = IsolationSettings(deadline_s=0.7, preload=SETTINGS.preload)
+    *_, refused = decode_ahead(jobs(files[1:2], "hanging"), settings, AttemptLog(tmp_path / "l"), max_attempts=1)
+    assert isinstance(refused, Refused)
+    assert isinstance(refused.error, DeadlineExceeded)
+
+
+def test_a_refusal_is_not_tried_again(files: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "empty.mp4"
+    path.touch()
+    log = tmp_path / "log.jsonl"
+    (refused,) = decode_ahead(jobs([path]), SETTINGS, AttemptLog(log), max_attempts=3)
+    assert isinstance(refused, Refused)
+    assert isinstance(refused.error, SampleError)
+    assert (refused.attempts, refused.error.cause) == (0, "empty_file")
+    assert events(log) == [("empty", "begun"), ("empty", "refused")]
+
+
+def test_an_early_end_kills_even_a_decoder_that_hangs_and_blames_no_file(files: list[Path], tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    items = decode_ahead(jobs(files, "hanging"), SETTINGS, AttemptLog(log), max_attempts=2)
+    for item in items:
+        if item.input_id == "a" and isinstance(item, Message) and item.header["kind"] == "done":
+            break
+    time.sleep(0.3)  # 'bad' hangs by now
+    started = time.monotonic()
+    items.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 3
+    assert not [p for p in psutil.Process().children() if "stages.media.worker" in p.cmdline()]
+    assert "crashed" not in log.read_text()
+
+
+def test_a_bug_in_the_thread_reaches_the_consumer(files: list[Path], tmp_path: Path) -> None:
+    settings = IsolationSettings(preload=("no_such_module",))
+    with pytest.raises(RuntimeError, match="did not start"):
+        list(decode_ahead(jobs(files), settings, AttemptLog(tmp_path / "l"), max_attempts=1))

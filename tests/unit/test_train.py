@@ -1,0 +1,203 @@
+"""train: what it refuses, what decides its identity, what it writes, and that a kill changes nothing."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import safetensors.numpy
+
+from models.encoders.checkpoint import load_dual
+from stages.artifacts.records import CommitRecord
+from stages.contract import Inputs
+from stages.errors import ConfigError
+from stages.train import HISTORY, TRAINED_ON, Train, TrainConfig
+from stages.training.opening import encoder_dir
+from stages.training.optimisation import Optimisation
+from stages.training.sampling import OverlapSampling
+from stages.training.sizes import EncoderSizes
+from tests.training_samples import STEPS, do, make_inputs
+
+SMALL = TrainConfig(
+    encoder=EncoderSizes(
+        hidden_size=32, num_heads=2, intermediate_size=64, video_layers=1, text_layers=1, vocab_size=200,
+        max_positions=64, max_video_len=8, max_text_len=32,
+    ),
+    sampling=OverlapSampling(draws_per_video=2, min_text_tokens=1, max_text_tokens=4, kept_text_tokens=32,
+                             min_rows=1, max_rows=3),
+    optimisation=Optimisation(steps=40, learning_rate=2e-3, warmup_steps=4, decay_steps=40, threads=1),
+    batch_videos=8, holdout_fraction=0.25, checkpoint_every=10,
+)  # fmt: skip
+
+
+def only_record(inputs: Inputs, config: TrainConfig = SMALL) -> tuple[CommitRecord, dict[str, bytes]]:
+    artifact, _ = do(Train(config), inputs)
+    (record,) = artifact.records
+    return record, {file.name: artifact.path(file).read_bytes() for file in record.files}
+
+
+def test_it_learns_and_writes_a_checkpoint_that_opens(tmp_path):
+    said = []
+    artifact, failures = do(Train(SMALL), make_inputs(tmp_path), on_progress=lambda *args: said.append(args))
+    assert not failures
+    (record,) = artifact.records
+    history = pq.read_table(artifact.path(record.file(HISTORY))).to_pydict()
+    assert history["step"] == list(range(1, 41))
+    assert np.mean(history["loss"][-5:]) < 0.75 * np.mean(history["loss"][:5])
+    assert said[-1][0] == 1.0
+    assert said[-1][1].startswith("loss ")
+    with encoder_dir(artifact) as folder:
+        checkpoint = load_dual(folder)
+        facts = json.loads((folder / "encoder.json").read_text())
+    assert checkpoint.trained
+    assert checkpoint.start_weights == "random:seed=0"
+    assert checkpoint.encoder.config.feature_dim == 16
+    assert facts["training"]["num_videos"] == len(record.info["train_videos"]) == record.num_inputs
+    trained_on = artifact.path(record.file(TRAINED_ON)).read_text().split()
+    assert trained_on == list(record.info["train_videos"]) == sorted(trained_on)
+
+
+def test_held_out_videos_are_not_trained_on(tmp_path):
+    inputs = make_inputs(tmp_path)
+    (unit,) = Train(SMALL).units(inputs)
+    assert 8 <= len(unit.inputs) < 20
+    splits = tmp_path / "splits.csv"
+    splits.write_text("video,split,pair\n" + "".join(f"v{i:02d},{'train' if i < 9 else 'test'},\n" for i in range(20)))
+    (unit,) = Train(SMALL.model_copy(update={"splits": splits})).units(inputs)
+    assert unit.inputs == tuple(f"v{i:02d}" for i in range(9))
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path):
+    first, files = only_record(make_inputs(tmp_path / "a"))
+    second, again = only_record(make_inputs(tmp_path / "b"))
+    assert files == again
+    assert first.to_bytes() == second.to_bytes()
+    _, other = only_record(make_inputs(tmp_path / "c"), SMALL.model_copy(update={"seed": 1}))
+    assert other["model.safetensors"] != files["model.safetensors"]
+
+
+def test_a_stopped_run_goes_on_and_gives_the_same_bytes(tmp_path):
+    _, whole = only_record(make_inputs(tmp_path / "a"))
+    inputs = make_inputs(tmp_path / "b")
+    (unit,) = Train(SMALL).units(inputs)
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: float, text: str) -> None:
+        if done >= 0.7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        do(Train(SMALL), inputs, on_progress=stop)
+    assert not list((tmp_path / "b").glob("checkpoint/*/commits/*"))
+    seen = []
+    artifact, _ = do(Train(SMALL), inputs, on_progress=lambda done, text: seen.append(done))
+    assert seen[0] == pytest.approx(21 / 40)
+    (record,) = artifact.records
+    assert {file.name: artifact.path(file).read_bytes() for file in record.files} == whole
+    assert not list((tmp_path / "b").glob("checkpoint/*/scratch/*"))
+    assert unit.unit_id == record.unit_id
+
+
+def identity(inputs: Inputs, config: TrainConfig = SMALL) -> dict[str, object]:
+    (unit,) = Train(config).units(inputs)
+    return dict(unit.identities["checkpoint"])
+
+
+def test_the_identity_covers_what_is_read_and_no_more(tmp_path):
+    splits = tmp_path / "splits.csv"
+    splits.write_text("video,split,pair\n" + "".join(f"v{i:02d},{'train' if i < 8 else 'test'},\n" for i in range(20)))
+    config = SMALL.model_copy(update={"splits": splits})
+    inputs = make_inputs(tmp_path / "a")
+    before = identity(inputs, config)
+    assert len(before["features"]) == 1  # eight train videos lie in the first shard alone
+    assert identity(inputs, config.model_copy(update={"checkpoint_every": 3})) == before
+    assert identity(inputs, config.model_copy(update={"seed": 3})) != before
+    edited = identity(make_inputs(tmp_path / "b", extra=" slowly"), config)
+    assert {name for name in before if before[name] != edited[name]} == {"narrations"}
+    silent = identity(make_inputs(tmp_path / "c", silent=("v19",)), config)
+    assert silent == before
+
+
+def test_a_split_without_narrations_is_refused_before_training(tmp_path):
+    inputs = make_inputs(tmp_path, silent=tuple(f"v{i:02d}" for i in range(20)))
+    with pytest.raises(
+        ConfigError, match=r"none of the \d+ videos of the train split .* has a narration; give captions"
+    ):
+        Train(SMALL).units(inputs)
+
+
+def test_fewer_videos_than_a_batch_are_refused_before_training(tmp_path):
+    with pytest.raises(ConfigError, match=r"but a batch takes batch_videos = 64; lower it"):
+        Train(SMALL.model_copy(update={"batch_videos": 64})).units(make_inputs(tmp_path))
+
+
+def test_a_missing_splits_file_and_a_missing_bert_are_named(tmp_path):
+    inputs = make_inputs(tmp_path)
+    with pytest.raises(ConfigError, match=r"\[train\] splits = .*nowhere.csv: there is no such file"):
+        Train(SMALL.model_copy(update={"splits": tmp_path / "nowhere.csv"})).units(inputs)
+    with pytest.raises(ConfigError, match=r"\[train\] bert = .*nowhere: there is no such folder"):
+        Train(SMALL.model_copy(update={"bert": tmp_path / "nowhere"})).units(inputs)
+
+
+def test_a_video_whose_told_rows_are_all_damaged_is_a_failure(tmp_path):
+    inputs = make_inputs(tmp_path, damaged={"v03": list(range(9))})
+    (unit,) = Train(SMALL).units(inputs)
+    assert "v03" in unit.inputs
+    artifact, failures = do(Train(SMALL), inputs)
+    assert [(failure.input_id, failure.cause) for failure in failures] == [("v03", "no_usable_narration")]
+    assert "v03" not in artifact.records[0].info["train_videos"]
+
+
+def test_impossible_sizes_are_named(tmp_path):
+    config = SMALL.model_copy(update={"encoder": SMALL.encoder.model_copy(update={"num_heads": 3})})
+    with pytest.raises(ConfigError, match=r"\[train\] .*hidden_size 32 is no multiple of num_heads 3"):
+        do(Train(config), make_inputs(tmp_path))
+
+
+def test_samples_that_no_tower_takes_are_refused():
+    with pytest.raises(ValueError, match=r"max_rows is 9, but encoder\.max_video_len is 8"):
+        TrainConfig(encoder=SMALL.encoder, sampling=SMALL.sampling.model_copy(update={"max_rows": 9}))
+    with pytest.raises(ValueError, match="no negatives"):
+        TrainConfig(batch_videos=1, sampling=OverlapSampling(draws_per_video=1))
+
+
+def test_without_one_scale_constant_features_teach_nothing(tmp_path):
+    """Why `standardise_features` departs from the paper."""
+    losses = {}
+    for standardise in (True, False):
+        config = SMALL.model_copy(update={"standardise_features": standardise})
+        artifact, _ = do(Train(config), replace(make_inputs(tmp_path / str(standardise))))
+        losses[standardise] = artifact.records[0].info["final_loss"]
+        assert artifact.records[0].info["steps"] == 40
+        (path,) = artifact.paths("model.safetensors")
+        assert all(np.isfinite(tensor).all() for tensor in safetensors.numpy.load_file(path).values())
+    assert losses[True] < losses[False] - 1.0
+
+
+def test_training_starts_from_a_bert(tmp_path):
+    """A tiny BERT in the hub's layout: its tokenizer, its sizes and its weights are taken."""
+    from transformers import BertConfig, BertModel
+
+    bert = tmp_path / "bert"
+    words = sorted({word for step in STEPS for word in step.split()})
+    sizes = BertConfig(
+        vocab_size=5 + len(words), hidden_size=24, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+        max_position_embeddings=64,
+    )  # fmt: skip
+    BertModel(sizes).save_pretrained(bert)
+    (bert / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+    config = SMALL.model_copy(
+        update={"bert": bert, "optimisation": SMALL.optimisation.model_copy(update={"steps": 1, "learning_rate": 1e-9})}
+    )
+    artifact, _ = do(Train(config), make_inputs(tmp_path / "store"))
+    with encoder_dir(artifact) as folder:
+        checkpoint = load_dual(folder)
+    assert checkpoint.start_weights.startswith("bert:sha256:")
+    trained = checkpoint.encoder.config
+    assert (trained.hidden_size, trained.text_layers, trained.video_layers) == (24, 2, 1)
+    taken = safetensors.numpy.load_file(bert / "model.safetensors")["embeddings.word_embeddings.weight"]
+    found = checkpoint.encoder.text_encoder.state_dict()["embeddings.word_embeddings.weight"].numpy()
+    np.testing.assert_allclose(found, taken, atol=1e-6)
