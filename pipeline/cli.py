@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -222,14 +223,15 @@ def pool(
     as_json: Json = False,
 ) -> None:
     """Pool the evaluations of runs that differ in their seeds: means over seeds, intervals over queries and seeds."""
-    from pipeline import commands, show
+    from pipeline import commands
+    from stages.evaluation.summary import pooled_lines
 
     runs = [_load(config, [f"name={name}"]) for config in configs for name in names]
     scores = commands.pool(runs)
     if as_json:
-        _say_json(scores)
+        _say_json([asdict(score) for score in scores])
     else:
-        _say(show.pooled_text(scores))
+        _say("\n".join(pooled_lines(scores, runs[0].evaluate.confidence)))
 
 
 @app.command()

@@ -1,8 +1,8 @@
 """What the commands do, between the command line and the engine."""
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig
@@ -14,6 +14,9 @@ from pipeline.runs import sealed_by_label, start_run
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact, require_sealed
 from stages.errors import ConfigError, NotSealed
+
+if TYPE_CHECKING:
+    from stages.evaluation.seeds import PooledScore
 
 
 def plan(config: RunConfig) -> list[dict[str, Any]]:
@@ -102,9 +105,8 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
         raise ConfigError(f"{config.name}: the configuration has no section [corpus]: there is nothing to render")
     if config.ingest.media.name != VIDEOS_DIR:
         raise ConfigError(f"[ingest] media = {config.ingest.media}: a rendered corpus lies in a folder '{VIDEOS_DIR}'")
-    summary = render_corpus(
-        config.ingest.media.parent, config.corpus, workers=_num_renderers(config), on_video=on_video
-    )
+    workers = config.executor.workers or os.cpu_count() or 1
+    summary = render_corpus(config.ingest.media.parent, config.corpus, workers=workers, on_video=on_video)
     return {
         "videos": summary.num_videos,
         "rendered": summary.num_rendered,
@@ -114,20 +116,14 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
     }
 
 
-def _num_renderers(config: RunConfig) -> int:
-    import os
-
-    return config.executor.workers or os.cpu_count() or 1
-
-
-def pool(configs: list[RunConfig]) -> list[dict[str, Any]]:
-    """Pool the newest evaluations of several seeds."""
-    from dataclasses import asdict
-
+def pool(configs: Sequence[RunConfig]) -> "list[PooledScore]":
+    """Pool the newest evaluations of runs that differ in their seeds."""
     from stages.evaluate import RANKS
+    from stages.evaluation.bootstrap import BootstrapSettings
     from stages.evaluation.scoring import ProtocolSettings
     from stages.evaluation.seeds import pool_seeds
 
-    paths: list[Path] = [newest_artifact(config, "evaluation").paths(RANKS)[0] for config in configs]
-    settings = ProtocolSettings.from_config(configs[0].evaluate)
-    return [asdict(score) for score in pool_seeds(paths, settings=settings)]
+    first = configs[0].evaluate
+    bootstrap = BootstrapSettings(num_resamples=first.num_resamples, confidence=first.confidence)
+    paths = [newest_artifact(config, "evaluation").paths(RANKS)[0] for config in configs]
+    return pool_seeds(paths, settings=ProtocolSettings(ks=first.ks, seed=first.seed, bootstrap=bootstrap))

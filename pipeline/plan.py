@@ -84,10 +84,16 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
     return [
         *stages,
         Embed(config.embed, encoder=choice),
-        Index(config.index, trained_here=trained, checkpoint_path=_checkpoint_path(choice)),
+        Index(
+            config.index,
+            trained_here=trained,
+            checkpoint_path=_checkpoint_path(choice),
+            tokenizer_path=config.embed.tokenizer,
+        ),
         Evaluate(
             config.evaluate,
             trained_here=trained,
+            checkpoint_path=_checkpoint_path(choice),
             reports_on=(*(f"features.{backbone}" for backbone in config.extract.backbones), "paragraphs"),
         ),
     ]

@@ -92,7 +92,7 @@ class ExtractConfig(StageConfig):
         device: where they run.
         threads: of torch, a worker; on CPU they decide the last bits, so they are part of what names the features.
         videos_per_shard: positions of the manifest in one unit of work, and in one tar.
-        deadline_s: how long decoding one video may keep the worker waiting.
+        deadline_s: how long decoding may be silent before it is stopped.
         memory_mib: what a decode process may take.
         max_attempts: decode processes that one video may cost before it is quarantined.
     """
@@ -109,7 +109,7 @@ class ExtractConfig(StageConfig):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1)
     videos_per_shard: int = Field(default=64, ge=1)
-    deadline_s: float = Field(default=600.0, gt=0)
+    deadline_s: float = Field(default=300.0, gt=0)
     memory_mib: int = Field(default=4096, ge=512)
     max_attempts: int = Field(default=2, ge=1)
 
@@ -228,7 +228,7 @@ class ExtractWorker:
 
         consumers = [asdict(maker.consumer) for maker in makers]
         # Whatever is asked for in this unit, a video fails if any backbone of the configuration has no row of it.
-        labels = [f"features.{backbone}" for backbone in self._config.backbones]
+        labels = (f"features.{backbone}" for backbone in self._config.backbones)
         required = {label: asdict(make_consumer(self._config, label)) for label in labels}
         common = {"decoder": self._config.decoder, "consumers": consumers, "required": required}
         paths = {member["video_id"]: str(self._folder / member["path"]) for member in unit.payload["members"]}
@@ -275,11 +275,7 @@ def make_consumer(config: ExtractConfig, label: str, geometry: "Geometry | None"
 
 
 def open_backbone(config: ExtractConfig, label: str) -> "LoadedBackbone":
-    """Load the network behind a features label.
-
-    Raises:
-        ConfigError: its weights are missing, not those of the checksum, or of another network.
-    """
+    """Load the network behind a features label; ConfigError if its weights are not what they should be."""
     from stages.media.backbones import load_clip, load_s3d
 
     precision, device = config.precision, config.device
@@ -300,7 +296,5 @@ def _unit(number: int, videos: Sequence[Video], recipes: dict[str, dict[str, Any
 
 
 def _failure(refused: "Refused") -> Failure:
-    tried = f" (after {refused.attempts} attempts)" if refused.attempts else ""
-    state = "quarantined" if refused.attempts else "failed"
-    cause, message = refused.error.cause, f"{refused.error}{tried}"
-    return Failure(input_id=refused.input_id, cause=cause, message=message, state=state)
+    state, tried = ("quarantined", f" (after {refused.attempts} attempts)") if refused.attempts else ("failed", "")
+    return Failure(input_id=refused.input_id, cause=refused.error.cause, message=f"{refused.error}{tried}", state=state)

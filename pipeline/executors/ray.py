@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,7 @@ class _Crew:
             concurrency_groups={"questions": 1},
             max_restarts=0,
         )(_Actor)
-        self._hire = lambda: actor_class.remote(stage, inputs, num_retries)
+        self._hire: Callable[[], Any] = lambda: actor_class.remote(stage, inputs, num_retries)
         self._num_retries = num_retries
         self._idle: list[Any] = [self._hire() for _ in range(size)]
         self._busy: dict[Any, tuple[Any, Job]] = {}

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,7 @@ def produce(
     workers: int,
     on_video: Callable[[int, int], None],
 ) -> tuple[CorpusRecord, int]:
-    """Bring `out_dir` to the corpus of `settings`; see `render_corpus`.
-
-    Args:
-        out_dir: the corpus folder.
-        settings: what to draw.
-        earlier: the folder's record as it is.
-        workers: threads; each draws with numpy or waits for its ffmpeg.
-        on_video: progress.
+    """Bring `out_dir`, whose record is `earlier`, to the corpus of `settings`; arguments as for `render_corpus`.
 
     Returns:
         The new record, and how many videos were drawn.
@@ -45,14 +39,10 @@ def produce(
     duration_s = sum(plan.num_frames for plan in plans) / settings.fps
     known = _keep_known(out_dir, settings, earlier)
     out_dir.mkdir(parents=True, exist_ok=True)
-    open_record = CorpusRecord(
-        settings=describe(settings),
-        duration_s=duration_s,
-        complete=False,
-        files={name: known.get(name, "") for name in names},
-    )
+    files = {name: known.get(name, "") for name in names}
+    record = CorpusRecord(settings=describe(settings), duration_s=duration_s, complete=False, files=files)
     # The record comes first: a folder that a kill leaves is known to be ours.
-    write_record(out_dir, open_record)
+    write_record(out_dir, record)
     (out_dir / VIDEOS_DIR).mkdir(exist_ok=True)
     for name, text in tables.items():
         write_whole(out_dir / name, text.encode())
@@ -60,12 +50,7 @@ def produce(
     _render_all(out_dir, settings, missing, workers=workers, on_video=on_video)
     for aside in out_dir.rglob(".demo-*.part"):  # a killed call's
         aside.unlink()
-    record = CorpusRecord(
-        settings=open_record.settings,
-        duration_s=duration_s,
-        complete=True,
-        files={name: hash_file(out_dir / name) for name in names},
-    )
+    record = replace(record, complete=True, files={name: hash_file(out_dir / name) for name in names})
     write_record(out_dir, record)
     return record, len(missing)
 

@@ -39,9 +39,8 @@ def render_corpus(
 ) -> CorpusSummary:
     """Make `out_dir` hold the corpus of `settings`.
 
-    A corpus that is whole (every file has its recorded hash) is left alone, without importing numpy or ffmpeg. Files
-    that an interrupted call left are kept. A corpus of other settings is replaced: only files that its own record names
-    are deleted.
+    A corpus that is whole (every file has its recorded hash) is left alone; what an interrupted call left is kept. A
+    corpus of other settings is replaced: only files that its own record names are deleted.
 
     Args:
         out_dir: an empty or new folder, or one that an earlier call filled.

@@ -3,8 +3,8 @@
 What waits in between is bounded, so that memory depends on neither the length nor the number of the videos.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from stages.media.isolation import IsolatedPool
 from stages.media.messages import Header
 from stages.media.process import IsolationSettings
 
-_MOST_WAITING = 8
-_POLL_S = 0.2
+_MOST_BYTES = 64 << 20
+_MOST_ITEMS = 4096
 _REFUSED = "refused"
 
 
@@ -66,7 +66,7 @@ def decode_ahead(
         driver = _Driver(IsolatedPool(settings), log, max_attempts)
         ended = executor.submit(driver.run, jobs)
         try:
-            while (item := driver.waiting.get()) is not None:
+            while (item := driver.waiting.take()) is not None:
                 yield item
             ended.result()  # a bug in the thread is raised here
         finally:
@@ -77,19 +77,65 @@ class _Stopped(Exception):
     """The consumer is gone."""
 
 
+class _Waiting:
+    """What is decoded and not yet consumed: a queue that is bounded in bytes."""
+
+    def __init__(self) -> None:
+        self._items: deque[Message | Refused | None] = deque()
+        self._num_bytes = 0
+        self._changed = threading.Condition()
+        self._stopped = False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody will take anything any more."""
+        return self._stopped
+
+    def put(self, item: Message | Refused | None) -> None:
+        """Append an item once there is room for it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or self._has_room())
+            if self._stopped:
+                raise _Stopped
+            self._items.append(item)
+            self._num_bytes += _num_bytes(item)
+            self._changed.notify_all()
+
+    def take(self) -> Message | Refused | None:
+        """Wait for the next item; None is the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items)
+            item = self._items.popleft()
+            self._num_bytes -= _num_bytes(item)
+            self._changed.notify_all()
+            return item
+
+    def stop(self) -> None:
+        """Let whoever puts fail."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+    def _has_room(self) -> bool:
+        return self._num_bytes < _MOST_BYTES and len(self._items) < _MOST_ITEMS
+
+
+def _num_bytes(item: Message | Refused | None) -> int:
+    return len(item.payload) if isinstance(item, Message) else 0
+
+
 class _Driver:
     """What runs in the thread; the pool's processes live as long as that does."""
 
     def __init__(self, pool: IsolatedPool, log: AttemptLog, max_attempts: int) -> None:
-        self.waiting: queue.Queue[Message | Refused | None] = queue.Queue(_MOST_WAITING)
+        self.waiting = _Waiting()
         self._pool = pool
         self._log = log
         self._max_attempts = max_attempts
-        self._stopped = threading.Event()
 
     def stop(self) -> None:
         """Make the thread end soon, whatever it waits for."""
-        self._stopped.set()
+        self.waiting.stop()
         self._pool.abort()
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -98,20 +144,12 @@ class _Driver:
             with self._pool:
                 for job in jobs:
                     if (refused := self._decode(job)) is not None:
-                        self._put(refused)
+                        self.waiting.put(refused)
         except _Stopped:
             return
         finally:
-            if not self._stopped.is_set():
-                self._put(None)
-
-    def _put(self, item: Message | Refused | None) -> None:
-        while not self._stopped.is_set():
-            try:
-                return self.waiting.put(item, timeout=_POLL_S)
-            except queue.Full:
-                continue
-        raise _Stopped
+            if not self.waiting.stopped:
+                self.waiting.put(None)
 
     def _decode(self, job: Job) -> Refused | None:
         """Decode one file, again if that cost a process, as often as is allowed."""
@@ -119,9 +157,9 @@ class _Driver:
             self._log.begin(job.input_id)
             try:
                 for header, payload in self._pool.stream("sample", job.arguments):
-                    self._put(Message(input_id=job.input_id, header=header, payload=payload))
+                    self.waiting.put(Message(input_id=job.input_id, header=header, payload=payload))
             except SampleError as error:
-                if self._stopped.is_set():  # we killed it: no fault of the file
+                if self.waiting.stopped:  # we killed it: no fault of the file
                     raise _Stopped from error
                 outcome = _outcome(error)
                 self._log.end(job.input_id, outcome, str(error), "\n".join(getattr(error, "__notes__", ())))

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from stages.media.frames import Sample
 from stages.media.messages import Header
 
-BATCH_BYTES = 2 << 20
-"""A batch is sent once it holds this many bytes: the most that waits on either side, times the queue's length."""
+BATCH_BYTES = 1 << 19
+"""A batch is sent once it holds this many bytes."""
 
 
 def batch_samples(samples: Iterable[Sample]) -> Iterator[tuple[Header, memoryview]]:

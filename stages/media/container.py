@@ -20,6 +20,7 @@ from stages.errors import DecodeError
 from stages.media.causes import EMPTY_FILE, NO_VIDEO_STREAM, NOT_MEDIA, UNREADABLE, decode_error, normalise_words
 
 _AV_TIME_BASE = 1_000_000
+_LONG_GAP_S = 60.0
 _FALLBACK_RATE = Fraction(25)  # what libavformat assumes too, for a stream that says nothing
 
 
@@ -113,13 +114,27 @@ def scan_timeline(path: Path) -> Timeline:
                     others_end_s = max(others_end_s, _interval(packet, zero, 0.0, shown)[1])
         except FFmpegError:
             failed = True
-        end_s = max((end for _, end in shown), default=0.0)
+        kept = _without_strays(sorted(shown))
+        end_s = max((end for _, end in kept), default=0.0)
         return Timeline(
-            times_s=np.array(sorted(start for start, _ in shown), dtype=np.float64),
+            times_s=np.array([start for start, _ in kept], dtype=np.float64),
             end_s=end_s,
-            container_end_s=max(end_s, others_end_s),
-            truncated=failed or _promised_s(stream) > end_s + 0.5,
+            container_end_s=end_s if len(kept) < len(shown) else max(end_s, others_end_s),
+            truncated=failed or len(kept) < len(shown) or _promised_s(stream) > end_s + 0.5,
         )
+
+
+def _without_strays(shown: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Leave out the few packets that a damaged time stamp puts hours away: nobody wants a still picture of that length.
+
+    The timeline ends before the first gap that is longer than a minute and than all that lies before it, if the
+    smaller part of the packets lies behind it.
+    """
+    times = np.array([start for start, _ in shown])
+    leaps = np.flatnonzero(np.diff(times) > np.maximum(_LONG_GAP_S, times[:-1] - times[:1]))
+    if len(leaps) and leaps[0] + 1 > len(shown) / 2:
+        return [(start, min(end, start + _LONG_GAP_S)) for start, end in shown[: leaps[0] + 1]]
+    return shown
 
 
 def _interval(

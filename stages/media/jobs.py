@@ -68,8 +68,8 @@ def _check_rows(path: Path, required: Mapping[str, Consumer], planned_s: float, 
     for name, consumer in required.items():
         if not consumer.has_row(planned_s, decoded_s):
             raise EmptyTimeline(
-                f"{path.name}: not one clip of {consumer.clip_s:g} s for {name}: its frames end at {decoded_s:.3f} s of "
-                f"{planned_s:.3f} s, tail = {consumer.tail!r}; use tail = 'keep', or leave the video out"
+                f"{path.name}: not one clip of {consumer.clip_s:g} s for {name}: its frames end at {decoded_s:.3f} s "
+                f"of {planned_s:.3f} s, tail = {consumer.tail!r}; use tail = 'keep', or leave the video out"
             )
 
 

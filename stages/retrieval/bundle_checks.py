@@ -108,7 +108,5 @@ def _diagnosis(path: Path, name: str, record: BundleRecord) -> str:
 
 def _difference(path: Path, found: FileRecord, expected: FileRecord) -> str:
     if found.size_bytes != expected.size_bytes:
-        return (
-            f"{path} has {found.size_bytes} bytes, recorded are {expected.size_bytes}; copy the bundle again"
-        )
+        return f"{path} has {found.size_bytes} bytes, recorded are {expected.size_bytes}; copy the bundle again"
     return f"{path} has hash {found.xxh3_128}, recorded is {expected.xxh3_128}; copy the bundle again"

@@ -39,9 +39,11 @@ def open_query_encoder(
                 f"the index {bundle.folder} was made by {record.description!r}, whose weights are not in it; "
                 f"give their path: --encoder {record.kind}:PATH"
             )
+        # The bundle's own files were checked already, and a published checkpoint lies in it under our layout.
+        sha256 = record.sha256 if own is None else None
         try:
             encoder = open_encoder(
-                EncoderSpec(kind=record.kind, path=where, sha256=record.sha256, seed=record.seed, tokenizer=tokenizer)
+                EncoderSpec(kind=record.kind, path=where, sha256=sha256, seed=record.seed, tokenizer=tokenizer)
             )
         except (ValueError, OSError) as error:
             raise ConfigError(f"the encoder of the index {bundle.folder} cannot be opened: {error}") from error

@@ -112,7 +112,8 @@ def repeat_middle(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def probe(train: NDArray[np.float64], train_clips: Clips, test: NDArray[np.float64], test_clips: Clips) -> float:
     """Accuracy of a ridge classifier on standardised features; its penalty by cross-validation over train videos."""
-    mean, scale = train.mean(0), train.std(0) + 1e-12
+    mean, scale = train.mean(0), train.std(0)
+    scale = np.maximum(scale, 0.01 * np.median(scale))  # a channel that is dead in train must not rule in test
     train, test = (train - mean) / scale, (test - mean) / scale
     fold = train_clips.videos % FOLDS
     scores: Mapping[float, float] = {
@@ -138,7 +139,8 @@ def _predict(
     kernel = train @ train.T / train.shape[1] + penalty * np.eye(len(train))
     weights = np.linalg.solve(kernel, targets - bias)
     scores: NDArray[np.float64] = test @ train.T / train.shape[1] @ weights + bias
-    return scores.argmax(axis=1)
+    best: NDArray[np.int64] = scores.argmax(axis=1)
+    return best
 
 
 def measure(root: Path, weights_seed: int) -> ProbeResult:

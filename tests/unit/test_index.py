@@ -258,7 +258,7 @@ def tiny_checkpoint() -> DualCheckpoint:
 def facts_of(encoder: JointEncoder, kind: str) -> dict[str, Any]:
     """What embed says of its encoder."""
     names = ("backbone", "description", "random_weights", "normalised", "dim")
-    return {**FACTS, "encoder": {"kind": kind, "sha256": None, "seed": 0} | {n: getattr(encoder, n) for n in names}}
+    return {**FACTS, "encoder": {"kind": kind, "sha256": "0" * 64, "seed": 0} | {n: getattr(encoder, n) for n in names}}
 
 
 def test_a_given_checkpoint_of_ours_travels_and_asks(tmp_path: Path) -> None:
@@ -270,7 +270,8 @@ def test_a_given_checkpoint_of_ours_travels_and_asks(tmp_path: Path) -> None:
     for gone in ("given", "store"):
         shutil.rmtree(tmp_path / gone)
     bundle = open_bundle(tmp_path / "moved")
-    answer = search_sentence(bundle, open_query_encoder(bundle), "now pour it", k=1)
+    with open_query_encoder(bundle) as query_encoder:
+        answer = search_sentence(bundle, query_encoder, "now pour it", k=1)
     assert (answer.hits[0].start_s, answer.random_weights) == (0.0, False)
 
 
@@ -288,7 +289,8 @@ def test_a_published_checkpoint_travels_in_our_layout(tmp_path: Path) -> None:
     )
     bundle = open_bundle(run(stage, inputs).directory.path)
     (tmp_path / "checkpoint_best.pt").unlink()
-    assert search_sentence(bundle, open_query_encoder(bundle), "now pour it", k=1).hits[0].start_s == 0.0
+    with open_query_encoder(bundle) as query_encoder:
+        assert search_sentence(bundle, query_encoder, "now pour it", k=1).hits[0].start_s == 0.0
 
 
 def test_a_checkpoint_that_is_not_there_is_refused(tmp_path: Path) -> None:

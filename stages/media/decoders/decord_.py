@@ -2,7 +2,7 @@
 
 It replaces frames that do not decode by their neighbours without a word, so that nothing it gives can be called
 damaged or sound; a file with AV1 it cannot open at all. Times are those of the packets; where decord's own list of
-frames is another one (edit lists: its frames would be wrong) the file is refused.
+frames is another one (edit lists, hidden frames: its frames would be wrong) the file is refused.
 """
 
 import re
@@ -88,13 +88,16 @@ class DecordDecoder:
         except (decord.DECORDError, RuntimeError) as error:
             raise _refused(path.name, str(error)) from error
         if not _same_frames(stamps, timeline.times_s):
-            raise _refused(path.name, "its list of frames is not that of the packets, as with an edit list")
+            raise _refused(
+                path.name, "its list of frames is not that of the packets, as with edit lists and hidden frames"
+            )
         yield DecordVideo(path.name, reader, timeline)
 
 
 def _same_frames(stamps: NDArray[np.float64], times_s: NDArray[np.float64]) -> bool:
     """Whether decord's float32 stamps, which start at the first frame, name the frames that the packets hold."""
-    if len(stamps) != len(times_s) or not len(stamps):
+    # Two packets with one time stamp: one of them is hidden (VP8's reference frames), which decord takes for a frame.
+    if len(stamps) != len(times_s) or not len(stamps) or np.any(np.diff(times_s) <= 0):
         return False
     return bool(np.allclose(stamps - stamps[0], times_s - times_s[0], rtol=1e-6, atol=2e-3))
 

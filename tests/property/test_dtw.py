@@ -1,0 +1,89 @@
+"""Hard DTW: the published values, every path up to 5 x 5, and the kernel against the plain reference."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.alignment.caption_average import caption_average_matrix
+from models.alignment.dtw import dtw_reference, dtw_score_matrix
+
+
+def all_path_costs(cost: np.ndarray) -> list[float]:
+    """The cost of every monotone path, by enumeration."""
+
+    def walk(i: int, j: int) -> list[float]:
+        if (i, j) == (cost.shape[0] - 1, cost.shape[1] - 1):
+            return [cost[i, j]]
+        steps = [(i + a, j + b) for a, b in ((1, 1), (1, 0), (0, 1))]
+        return [cost[i, j] + rest for a, b in steps if a < cost.shape[0] and b < cost.shape[1] for rest in walk(a, b)]
+
+    return walk(0, 0)
+
+
+@pytest.mark.parametrize(("rows", "columns"), itertools.product(range(1, 6), repeat=2))
+def test_equals_every_path(rows: int, columns: int) -> None:
+    for seed in range(3):
+        cost = np.random.default_rng([rows, columns, seed]).normal(size=(rows, columns))
+        found = dtw_reference(cost)
+        assert found.total == pytest.approx(min(all_path_costs(cost)))
+        assert found.total == pytest.approx(cost[tuple(found.path.T)].sum())
+        steps = {tuple(step) for step in np.diff(found.path, axis=0)}
+        assert steps <= {(1, 1), (1, 0), (0, 1)}
+        assert found.path[0].tolist() == [0, 0]
+        assert found.path[-1].tolist() == [rows - 1, columns - 1]
+
+
+def test_equal_predecessors_go_diagonal_then_down_then_right() -> None:
+    assert dtw_reference(np.zeros((3, 3))).path.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert dtw_reference(np.zeros((3, 2))).path.tolist() == [[0, 0], [1, 0], [2, 1]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_kernel_equals_reference(seed: int, with_ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+
+    def sequence() -> np.ndarray:
+        rows = rng.integers(0, 2, (rng.integers(1, 7), 3)) if with_ties else rng.normal(size=(rng.integers(1, 7), 3))
+        return rows.astype(np.float32)
+
+    texts, videos = [sequence() for _ in range(3)], [sequence() for _ in range(4)]
+    scores, averages = dtw_score_matrix(texts, videos), caption_average_matrix(texts, videos)
+    for i, j in itertools.product(range(3), range(4)):
+        norms = [np.maximum(np.linalg.norm(rows.astype(np.float64), axis=1), 1e-30) for rows in (texts[i], videos[j])]
+        cosine = (texts[i].astype(np.float64) @ videos[j].T.astype(np.float64)) / norms[0][:, None] / norms[1]
+        assert scores[i, j] == pytest.approx(dtw_reference(1 - cosine).score, abs=1e-9) or with_ties
+        assert averages[i, j] == pytest.approx(cosine.max(axis=1).mean(), abs=1e-9)
+
+
+def test_scale_of_the_embeddings_changes_nothing() -> None:
+    rng = np.random.default_rng(0)
+    texts = [rng.normal(size=(4, 8)).astype(np.float32) for _ in range(5)]
+    videos = [rng.normal(size=(n, 8)).astype(np.float32) for n in (1, 3, 9)]
+    scaled = [text * np.float32(8) for text in texts]
+    assert np.array_equal(dtw_score_matrix(texts, videos), dtw_score_matrix(scaled, videos))
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((0, 3), np.float32), np.full((2, 3), np.nan, np.float32), np.zeros(3, np.float32)]
+)
+def test_what_is_no_sequence_is_refused(bad: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="vectors"):
+        dtw_score_matrix([bad], [np.ones((2, 3), np.float32)])
+
+
+@pytest.mark.shared
+def test_golden_hard_dtw(shared_dir: Path) -> None:
+    golden = np.load(shared_dir / "golden" / "alignment_golden.npz")
+    found = 0
+    for name in golden.files:
+        if name.startswith("hard_dtw_"):
+            costs = golden[f"cost_{name.removeprefix('hard_dtw_')}"].astype(np.float64)
+            totals = [dtw_reference(cost).total for cost in costs.reshape(-1, *costs.shape[-2:])]
+            assert totals == pytest.approx(golden[name].ravel().tolist(), rel=1e-5, abs=1e-6)
+            found += 1
+    assert found == 6
