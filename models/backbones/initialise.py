@@ -3,8 +3,26 @@
 import math
 import zlib
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+def fill_normal(tensor: Tensor, std: float, *, name: str, seed: int) -> None:
+    """Fill a tensor in place with normal values that follow from its name, its shape and a seed.
+
+    The values come from NumPy: torch's CPU generator keeps only the low 32 bits of a seed, too few for both.
+
+    Args:
+        tensor: Any shape, float; must live on the CPU.
+        std: Standard deviation; the mean is 0.
+        name: Of the tensor in its network; tensors of other names get independent values.
+        seed: >= 0.
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    values = rng.standard_normal(tuple(tensor.shape), dtype=np.float32)
+    with torch.no_grad():
+        tensor.copy_(torch.from_numpy(values).mul_(std))
 
 
 def he_initialise(module: nn.Module, seed: int) -> None:
@@ -17,14 +35,13 @@ def he_initialise(module: nn.Module, seed: int) -> None:
 
     Args:
         module: Any network; its tensors must live on the CPU.
-        seed: Of the draw.
+        seed: Of the draw, >= 0.
     """
     with torch.no_grad():
         for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
             if not tensor.is_floating_point():
                 continue
             if tensor.ndim > 1:
-                generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) ^ (seed << 32))
-                tensor.normal_(0.0, math.sqrt(2 / math.prod(tensor.shape[1:])), generator=generator)
+                fill_normal(tensor, math.sqrt(2 / math.prod(tensor.shape[1:])), name=name, seed=seed)
             else:
                 tensor.fill_(1.0 if name.endswith(("weight", "running_var")) else 0.0)

@@ -6,11 +6,10 @@ checkpoint (without its `mmmodel.` prefix).
 Letters: B windows or captions, T clips of a window, D feature width, L tokens, E hidden width.
 """
 
-import zlib
-
 import torch
 from torch import Tensor, nn
 
+from models.backbones.initialise import fill_normal
 from models.encoders.bert import build_bert
 from models.encoders.config import DualConfig
 from models.encoders.text import encode_captions
@@ -56,8 +55,7 @@ def random_dual(config: DualConfig, seed: int) -> DualEncoder:
     with torch.no_grad():
         for name, parameter in encoder.named_parameters():
             if parameter.ndim > 1:
-                generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) ^ (seed << 32))
-                parameter.normal_(0.0, 0.02, generator=generator)
+                fill_normal(parameter, 0.02, name=name, seed=seed)
             else:
                 parameter.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
     return encoder.eval()

@@ -15,6 +15,8 @@ from stages.errors import Corrupt, SchemaMismatch
 
 STRING, INT32, INT64, FLOAT64, BOOL = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 STRINGS = pa.list_(pa.string())
+ColumnType = pa.DataType
+Table = pa.Table
 ROWS_PER_GROUP = 65_536
 
 

@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from stages.artifacts.sealed import Artifact
-from stages.artifacts.tables import FLOAT64, INT32, STRING, read_tables
+from stages.artifacts.tables import FLOAT64, INT32, STRING, ColumnType, Table, read_tables
 from stages.text.records import Narration, Paragraph
 
 PARAGRAPHS_SCHEMA_VERSION = 1
 VIDEOS, NARRATIONS, PARAGRAPHS = "videos.parquet", "narrations.parquet", "paragraphs.parquet"
 
-VIDEOS_SCHEMA: dict[str, pa.DataType] = {"video_id": STRING, "transcript": STRING, "num_narrations": INT32}
+VIDEOS_SCHEMA: dict[str, ColumnType] = {"video_id": STRING, "transcript": STRING, "num_narrations": INT32}
 """One row a video that was aligned; `transcript` is a file's relative path or the table's name, '' for none."""
-NARRATIONS_SCHEMA: dict[str, pa.DataType] = {
+NARRATIONS_SCHEMA: dict[str, ColumnType] = {
     "narration_id": STRING,
     "video_id": STRING,
     "index": INT32,
@@ -26,7 +24,7 @@ NARRATIONS_SCHEMA: dict[str, pa.DataType] = {
     "text": STRING,
 }
 """Rows of a video stand together, in the order of `index`. Source times are the transcript's own, never changed."""
-PARAGRAPHS_SCHEMA: dict[str, pa.DataType] = {
+PARAGRAPHS_SCHEMA: dict[str, ColumnType] = {
     "paragraph_id": STRING,
     "video_id": STRING,
     "index": INT32,
@@ -87,7 +85,7 @@ def narration_rows(
             }
 
 
-def read_paragraph_table(paragraphs: Artifact, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_paragraph_table(paragraphs: Artifact, name: str, columns: Sequence[str] | None = None) -> Table:
     """One table of all units of a `paragraphs` artifact, in the order of the units.
 
     Args:

@@ -50,7 +50,7 @@ def level(module: str) -> tuple[int, str] | None:
         return (0, "models")
     if parts[0] == "pipeline":
         return (100, "pipeline")
-    if parts[0] != "stages" or len(parts) < 2:
+    if parts[0] != "stages" or len(parts) < 2 or parts[1] == "__init__":
         return None
     if parts[1] in ("contract", "artifacts", "errors"):
         return (1, "base")
