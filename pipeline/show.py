@@ -13,6 +13,7 @@ _RANDOM = "  (random weights: these scores mean nothing)"
 def answer_text(answer: Answer) -> str:
     """The hits of a query, best first."""
     lines = [answer.query, f"  encoder: {answer.encoder}{_RANDOM if answer.random_weights else ''}"]
+    lines.append(f"  features: {answer.features}")
     hits: tuple[Hit | ParagraphHit, ...] = answer.hits
     for number, hit in enumerate(hits, 1):
         lines += _moment_lines(number, hit) if isinstance(hit, Hit) else _video_lines(number, hit)

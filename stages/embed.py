@@ -200,7 +200,13 @@ class EmbedWorker:
             batch_texts=config.batch_texts,
             threads=config.threads,
         )
-        return Embedder(opened, settings)
+        return Embedder(opened, settings, features=describe_features(self._features))
+
+
+def describe_features(features: Artifact) -> str:
+    """Whose features they are, in words, with the weights that made them: random ones are named as such."""
+    about = features.about
+    return f"{features.label.partition('.')[2]} preset {about['preset']['name']}, weights {about['weights']}"
 
 
 def content_of(name: str) -> dict[str, str]:

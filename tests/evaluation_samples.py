@@ -42,6 +42,11 @@ def make_set(*, num_pairs=4, num_scenes=5, noise=0.3, seed=0, random_weights=Fal
         for name, order in zip(names, (steps, steps[::-1]), strict=True):
             videos.append(make_video(name, order, rng, noise=noise / np.sqrt(DIM), directions=directions))
         pairs[f"pair{number:03d}"] = names
-    encoder = EncoderFacts(description="dual encoder, 24 dimensions", random_weights=random_weights, normalised=False)
+    encoder = EncoderFacts(
+        description="dual encoder, 24 dimensions",
+        random_weights=random_weights,
+        features="s3d preset demo, weights random:seed=0",
+        normalised=False,
+    )
     known = {"split": "test", "split_source": "splits.csv", "encoder": encoder, "pairs": pairs}
     return EvaluationSet(videos=tuple(videos), **{**known, **fields})

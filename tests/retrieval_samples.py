@@ -107,6 +107,7 @@ def content_of(shown: dict[str, Sequence[str]], **kwargs: Any) -> BundleContent:
             description=WordEncoder.description,
             random_weights=False,
             normalised=True,
+            features="s3d preset demo, weights random:seed=0",
         ),
         probe=Probe(text="now pour it", vector=tuple(DIRECTIONS[0].tolist())),
     )

@@ -48,7 +48,10 @@ def seal(
         unit_id: PlannedUnit(fingerprint=prints[unit_id], parts={}, num_inputs=len(inputs[unit_id]))
         for unit_id in units
     }
-    description = Description(label=label, stage="test", version=1, schema=1, fingerprint=name, about={}, units=planned)
+    about = {"preset": {"name": "test"}, "weights": "random:seed=0"}
+    description = Description(
+        label=label, stage="test", version=1, schema=1, fingerprint=name, about=about, units=planned
+    )
     publish(directory.description_path, description.to_bytes())
     for unit_id, write in units.items():
         out = StagedOutput(unit_id, {label: directory})

@@ -57,8 +57,8 @@ class PlanarConv(nn.Module):
 def fold_batch_norm(model: S3D) -> S3D:
     """Return a copy for inference: each batch norm is folded into its convolution, layout channels last.
 
-    Outputs equal those of `model.eval()` up to rounding (about 1e-6 of their standard deviation). The copy's state
-    dict is no longer the published one.
+    Outputs equal those of `model.eval()` up to rounding (float32: about 1e-5 of a row's length). The copy's state dict
+    is no longer the published one.
     """
     folded = copy.deepcopy(model).eval().requires_grad_(False)
     for module in folded.modules():

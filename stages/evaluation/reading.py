@@ -19,7 +19,7 @@ HISTORY = "history.parquet"
 TRAIN_VIDEOS = "train_videos"
 """Key of a checkpoint's commit record: the ids of the videos that it was trained on."""
 
-_ENCODER = ("description", "random_weights", "normalised")
+_ENCODER = ("description", "random_weights", "features", "normalised")
 
 
 def read_evaluation_set(

@@ -47,11 +47,13 @@ class EncoderFacts:
     Attributes:
         description: The encoder in words.
         random_weights: True if any part was never trained: such numbers measure the pipeline, not a model.
+        features: The frozen features that it reads and the weights that made them, in words.
         normalised: Whether the encoder's vectors have unit norm; if not, clips are compared by inner product.
     """
 
     description: str
     random_weights: bool
+    features: str
     normalised: bool
 
 

@@ -41,6 +41,7 @@ def metrics_document(
         "encoder": {
             "description": evaluation.encoder.description,
             "random_weights": evaluation.encoder.random_weights,
+            "features": evaluation.encoder.features,
             "normalised": evaluation.encoder.normalised,
         },
         "ties": TIE_RULE,

@@ -33,7 +33,10 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
     """
     split, encoder = metrics["split"], metrics["encoder"]
     weights = ", random weights" if encoder["random_weights"] else ""
-    lines = [f"split {split['name']}: {split['num_videos']} videos; encoder: {encoder['description']}{weights}"]
+    lines = [
+        f"split {split['name']}: {split['num_videos']} videos; encoder: {encoder['description']}{weights}",
+        f"features: {encoder['features']}",
+    ]
     confidence = f"{metrics['intervals']['confidence']:.0%}"
     for protocol in metrics["protocols"].values():
         if not protocol["evaluated"]:

@@ -38,6 +38,7 @@ class EncoderRecord:
         description: Its own description of itself.
         random_weights: True if its weights were never trained.
         normalised: True if its vectors have length 1, so that scores are cosines.
+        features: The frozen features that it reads and the weights that made them, in words.
     """
 
     kind: Literal["dual", "clip", "s3d-text"]
@@ -47,6 +48,7 @@ class EncoderRecord:
     description: str
     random_weights: bool
     normalised: bool
+    features: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

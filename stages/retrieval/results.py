@@ -85,12 +85,14 @@ class Answer:
     Attributes:
         encoder: The encoder's own description of itself.
         random_weights: True if its weights were never trained: then no score means anything.
+        features: The frozen features that it reads; they, too, may come from random weights, and then say so.
         query: The sentence, the sentences of a paragraph one a line, or the name of the video asked about.
         hits: Moments (sentence, like) or videos (paragraph).
     """
 
     encoder: str
     random_weights: bool
+    features: str
     query: str
     hits: tuple[Hit, ...] | tuple[ParagraphHit, ...]
 
@@ -99,6 +101,7 @@ class Answer:
         return {
             "encoder": self.encoder,
             "random_weights": self.random_weights,
+            "features": self.features,
             "query": self.query,
             "hits": [hit.to_json() for hit in self.hits],
         }

@@ -125,7 +125,13 @@ def search_paragraph(
 
 def _answer(bundle: Bundle, query: str, hits: tuple[Hit, ...] | tuple[ParagraphHit, ...]) -> Answer:
     encoder = bundle.record.encoder
-    return Answer(encoder=encoder.description, random_weights=encoder.random_weights, query=query, hits=hits)
+    return Answer(
+        encoder=encoder.description,
+        random_weights=encoder.random_weights,
+        features=encoder.features,
+        query=query,
+        hits=hits,
+    )
 
 
 def _check_question(bundle: Bundle, k: int, texts: Sequence[str]) -> None:

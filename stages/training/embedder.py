@@ -63,13 +63,14 @@ def rows_over(spans: NDArray[np.float64], windows: NDArray[np.float64]) -> NDArr
 
 
 class Embedder:
-    """An encoder with its settings."""
+    """An encoder with its settings; `features` says in words whose features it is fed."""
 
-    def __init__(self, opened: OpenedEncoder, settings: EmbedSettings) -> None:
+    def __init__(self, opened: OpenedEncoder, settings: EmbedSettings, *, features: str) -> None:
         self.encoder = opened.encoder
         self._settings = settings
         self._max_rows = opened.max_rows
-        self.facts = {"encoder": dict(opened.facts), "window_s": settings.window_s, "stride_s": settings.stride_s}
+        encoder = {**opened.facts, "features": features}
+        self.facts = {"encoder": encoder, "window_s": settings.window_s, "stride_s": settings.stride_s}
 
     def embed(self, video_id: str, entry: FeatureEntry, texts: TextRows) -> VideoVectors:
         """Embed one video.

@@ -32,7 +32,7 @@ from stages.evaluation.records import EvaluatedVideo, EvaluationSet
 from stages.training.embedding_tables import NARRATIONS_SCHEMA, WINDOWS_SCHEMA
 from tests.evaluation_samples import DIM, make_set
 
-ENCODER = {"description": "dual encoder of a test", "random_weights": False, "normalised": False}
+ENCODER = {"description": "dual encoder of a test", "random_weights": False, "features": "s3d", "normalised": False}
 
 
 class CorpusConfig(StageConfig):
@@ -324,7 +324,7 @@ def test_a_val_split_needs_a_splits_file(tmp_path: Path) -> None:
 
 
 def test_embeddings_that_do_not_say_their_encoder(tmp_path: Path, splits: Path) -> None:
-    with pytest.raises(FabulaError, match="does not say description, random_weights, normalised"):
+    with pytest.raises(FabulaError, match="does not say description, random_weights, features, normalised"):
         run(tmp_path / "store", CorpusConfig(says_encoder=False), splits=splits)
 
 

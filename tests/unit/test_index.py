@@ -258,7 +258,8 @@ def tiny_checkpoint() -> DualCheckpoint:
 def facts_of(encoder: JointEncoder, kind: str) -> dict[str, Any]:
     """What embed says of its encoder."""
     names = ("backbone", "description", "random_weights", "normalised", "dim")
-    return {**FACTS, "encoder": {"kind": kind, "sha256": "0" * 64, "seed": 0} | {n: getattr(encoder, n) for n in names}}
+    own = {name: getattr(encoder, name) for name in names}
+    return {**FACTS, "encoder": {"kind": kind, "sha256": "0" * 64, "seed": 0, "features": "f", **own}}
 
 
 def test_a_given_checkpoint_of_ours_travels_and_asks(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def content_by(encoder: JointEncoder, *, seed: int = 3, random_weights: bool = T
             description=encoder.description,
             random_weights=random_weights,
             normalised=encoder.normalised,
+            features="s3d preset demo, weights random:seed=0",
         ),
         probe=Probe(text=TEXTS[0], vector=tuple(vectors[0].tolist())),
     )

@@ -12,10 +12,11 @@ SPAN = SentenceSpan(text="stir it", start_s=1.0, end_s=2.5, score=0.5, found=Tru
 
 
 def test_a_moment_s_json() -> None:
-    answer = Answer(encoder="e", random_weights=True, query="stir", hits=(HIT,))
+    answer = Answer(encoder="e", random_weights=True, features="f", query="stir", hits=(HIT,))
     assert json.loads(json.dumps(answer.to_json())) == {
         "encoder": "e",
         "random_weights": True,
+        "features": "f",
         "query": "stir",
         "hits": [{"video_id": "v", "path": "a/v.mp4", "start_s": 1.0, "end_s": 2.5, "score": 0.5, "text": "stir it"}],
     }
@@ -23,7 +24,7 @@ def test_a_moment_s_json() -> None:
 
 def test_a_paragraph_s_json() -> None:
     hit = ParagraphHit(video_id="v", path="a/v.mp4", score=-0.25, sentences=(SPAN,))
-    assert Answer(encoder="e", random_weights=False, query="stir", hits=(hit,)).to_json()["hits"] == [
+    assert Answer(encoder="e", random_weights=False, features="f", query="stir", hits=(hit,)).to_json()["hits"] == [
         {
             "video_id": "v",
             "path": "a/v.mp4",
