@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.small_run import SmallRun
 
 SHARED_DIR = Path(os.environ.get("FABULA_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -41,3 +45,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_dir() -> Path:
     """The folder of real data; use only in tests marked `shared`."""
     return SHARED_DIR
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> "SmallRun":
+    """A small corpus through every stage, inline; tests that change something work on a copy."""
+    from tests.small_run import SmallRun
+
+    run = SmallRun(tmp_path_factory.mktemp("small")).write()
+    run.fabula("corpus")
+    run.fabula("run")
+    return run

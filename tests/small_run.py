@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -126,3 +127,9 @@ def _parse(line: str) -> dict[str, Any]:
     except ValueError:  # torn by a kill
         return {}
     return event
+
+
+def copy_run(source: SmallRun, folder: Path) -> SmallRun:
+    """The same corpus and store somewhere else, with hard links kept apart: a copy may be changed."""
+    shutil.copytree(source.folder, folder, dirs_exist_ok=True)
+    return SmallRun(folder).write()

@@ -6,6 +6,7 @@ Letters: B frames or texts, H W pixels, D width of the joint space.
 """
 
 import json
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import cached_file
@@ -20,6 +22,11 @@ from transformers.utils import cached_file
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _FILTERS: dict[int, str] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
+
+_FAILURES = (
+    pickle.UnpicklingError, SafetensorError, ArithmeticError, AttributeError, ImportError, LookupError, OSError,
+    RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,10 +117,14 @@ class ClipTowers:
         """
         dtype = torch.float32 if precision == "float32" else torch.bfloat16
         try:
-            model = AutoModel.from_pretrained(source, trust_remote_code=False, dtype=dtype)
+            model, loading = AutoModel.from_pretrained(
+                source, trust_remote_code=False, dtype=dtype, output_loading_info=True
+            )
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
-        except (OSError, ValueError, KeyError) as error:
+            self.preprocess = _preprocessing(source, image_size=int(model.config.vision_config.image_size))
+        except _FAILURES as error:
             raise ValueError(f"CLIP {source}: cannot be loaded ({error}); give a local folder or a hub id") from error
+        _refuse_gaps(source, model, loading)
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
             raise ValueError(f"CLIP {source}: got a {model.config.model_type} model, expected a CLIP or SigLIP model")
         self._model = model.eval().requires_grad_(False).to(device)
@@ -122,7 +133,6 @@ class ClipTowers:
         self._max_tokens = int(model.config.text_config.max_position_embeddings)
         # SigLIP was trained on texts padded to the full length and attends to the padding.
         self._padding = "max_length" if model.config.model_type.startswith("siglip") else "longest"
-        self.preprocess = _preprocessing(source, image_size=int(model.config.vision_config.image_size))
         self.dim = self.encode_texts(["a"]).shape[1]
 
     @torch.inference_mode()
@@ -149,6 +159,14 @@ class ClipTowers:
         if self._padding == "longest":
             inputs["attention_mask"] = tokens["attention_mask"].to(self._device)
         return _pooled(self._model.get_text_features(**inputs))
+
+
+def _refuse_gaps(source: str, model: Any, loading: dict[str, Any]) -> None:
+    """Refuse a folder whose weights are incomplete: transformers would fill the gaps with random values and go on."""
+    gaps = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
+    if gaps:
+        got = f"{len(gaps)} of {len(model.state_dict())} tensors are missing or of another shape"
+        raise ValueError(f"CLIP {source}: {got} ({', '.join(gaps[:3])}, ...); expected a complete model")
 
 
 def _pooled(output: Any) -> Tensor:

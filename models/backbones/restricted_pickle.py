@@ -9,7 +9,7 @@ module that acts on the machine, is refused: no honest list of weights does.
 import collections
 import io
 import pickle
-import zipfile
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,12 +71,13 @@ class _Unpickler(pickle.Unpickler):
             return _PLAIN_TYPES[name]
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
-        if module == "torch" and isinstance(found := getattr(torch, name, None), torch.dtype):
+        # vars, as getattr would import the submodule that a file names.
+        if module == "torch" and isinstance(found := vars(torch).get(name), torch.dtype):
             return found
         if (module, name) == ("torch", "Size"):
             return torch.Size
         if module == "torch._utils" and name in _REBUILD:
-            return _fresh(_REBUILD[name])
+            return _Rebuild(_REBUILD[name])
         _refuse_functions(module, name)
         return type(name.rpartition(".")[2], (InertObject,), {"__module__": f"inert.{module}"})
 
@@ -92,6 +93,11 @@ def _refuse_functions(module: str, name: str) -> None:
 
 
 def _rebuild_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_rest: object) -> Any:
+    # torch would enlarge the storage with memory that was never written.
+    reach = 0 if 0 in size else 1 + sum((count - 1) * step for count, step in zip(size, stride, strict=True))
+    held = storage._untyped_storage.nbytes()
+    if (offset + reach) * storage.dtype.itemsize > held:
+        raise ValueError(f"a tensor of shape {tuple(size)} reaches beyond the {held} bytes that it is cut from")
     return torch._utils._rebuild_tensor(storage, offset, size, stride)
 
 
@@ -107,21 +113,35 @@ _REBUILD: dict[str, Callable[..., Any]] = {
 }
 
 
-def _fresh(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap anew, so that a pickle that sets attributes on the callable it was given changes nothing of ours."""
+class _Rebuild:
+    """One of our functions as a pickle sees it: to be called, and nothing else.
 
-    def wrapped(*arguments: object) -> Any:
-        return function(*arguments)
+    A pickle may set any attribute of what it named. On a bare function that would be `__name__` and `dump_patches`,
+    with which torch's legacy reader can be made to write a file of that name.
+    """
 
-    return wrapped
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: object) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("the pickle sets attributes of a function, which no list of weights does")
 
 
 def _load(file: IO[bytes], **_options: object) -> Any:
     return _Unpickler(file).load()
 
 
+_ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02"  # how files of torch.save begin: an archive, or a pickle of protocol 2
 _PICKLE_MODULE = SimpleNamespace(__name__="restricted_pickle", Unpickler=_Unpickler, load=_load)
-_FAILURES = (pickle.UnpicklingError, EOFError, AttributeError, IndexError, KeyError, TypeError, RuntimeError, OSError)
+_FAILURES = (
+    pickle.UnpicklingError, struct.error, ArithmeticError, AssertionError, AttributeError, EOFError, ImportError,
+    LookupError, MemoryError, OSError, RuntimeError, TypeError,
+)  # fmt: skip
 
 
 def load_torch_pickle(path: Path) -> Any:
@@ -137,9 +157,9 @@ def load_torch_pickle(path: Path) -> Any:
         ValueError: The file is not such a file, is damaged, or names a function; nothing of it has been run.
     """
     data = path.read_bytes()
-    if zipfile.is_zipfile(io.BytesIO(data)):
+    if data.startswith(_ZIP):
         _refuse_torchscript(path, data)
-    elif not data.startswith(b"\x80\x02"):
+    elif not data.startswith(_LEGACY):
         raise ValueError(f"{path}: got neither a zip archive nor a legacy torch file, expected a file of torch.save")
     try:
         return torch.load(io.BytesIO(data), map_location="cpu", pickle_module=_PICKLE_MODULE, weights_only=False)
@@ -150,7 +170,7 @@ def load_torch_pickle(path: Path) -> Any:
 
 
 def _refuse_torchscript(path: Path, data: bytes) -> None:
-    # torch.load hands such an archive, which holds code, to torch.jit.load whatever the pickle module is.
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if any(name.endswith("/constants.pkl") for name in archive.namelist()):
-            raise ValueError(f"{path}: got a TorchScript archive, expected a state dict written by torch.save")
+    # torch.load hands an archive with this entry, which holds code, to torch.jit.load whatever the pickle module is.
+    # The bytes are searched because two readers of zip may disagree about an archive's entries; names are not packed.
+    if b"constants.pkl" in data:
+        raise ValueError(f"{path}: got a TorchScript archive, expected a state dict written by torch.save")

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError  # numpy's reader of old headers lets it through
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ def tensors_of(saved: object, *, source: str) -> dict[str, Tensor]:
             if isinstance(saved.get(key), Mapping):
                 saved = saved[key]
                 break
-    found = {k: v for k, v in saved.items() if isinstance(v, Tensor)} if isinstance(saved, Mapping) else {}
+    items = saved.items() if isinstance(saved, Mapping) else ()
+    found = {name: value for name, value in items if isinstance(name, str) and isinstance(value, Tensor)}
     if not found:
         raise ValueError(f"{source}: got no tensors by name, expected a state dict, or one under 'model'")
     return found
@@ -125,10 +127,11 @@ def load_word_list(path: Path) -> WordList:
     if not path.is_file():
         raise ValueError(f"word list: there is no file {path}")
     if path.suffix != ".npy":
-        return WordList(path.read_text(encoding="utf-8").splitlines())
+        return WordList(read_lines(path))
     try:
-        words = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            words = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TypeError, TokenError) as error:
         raise ValueError(
             f"word list {path}: {error}. If it is an array of Python objects and you trust it, convert it once: "
             "numpy.save(new, numpy.load(old, allow_pickle=True).astype(str))"
@@ -136,6 +139,19 @@ def load_word_list(path: Path) -> WordList:
     if words.ndim != 1 or words.dtype.kind != "U":
         raise ValueError(f"word list {path}: got {words.dtype} of shape {words.shape}, expected a row of strings")
     return WordList([str(word) for word in words])
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a UTF-8 text file, a word a line; only line feeds end a line, as some words are separators.
+
+    Raises:
+        ValueError: It is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: cannot be read as UTF-8 text ({error}); expected a word a line") from error
+    return text.removesuffix("\n").split("\n")
 
 
 def _some(names: list[str]) -> str:

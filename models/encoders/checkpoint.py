@@ -4,9 +4,11 @@ Our folder holds `model.safetensors`, `encoder.json` and `tokenizer.json`; equal
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -21,6 +23,7 @@ SCHEMA = 1
 MODEL_FILE, ENCODER_FILE, TOKENIZER_FILE = "model.safetensors", "encoder.json", "tokenizer.json"
 
 _PREFIX = "mmmodel."
+_LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.")
 _POSITION_IDS = ("video_encoder.bert.embeddings.position_ids", "text_encoder.embeddings.position_ids")
 
 
@@ -70,15 +73,14 @@ def load_dual(folder: Path) -> DualCheckpoint:
         ValueError: A file is missing, of another schema, or does not fit the sizes.
     """
     path = folder / ENCODER_FILE
-    if not path.is_file():
-        raise ValueError(f"encoder: {folder} holds no {ENCODER_FILE}; expected a checkpoint folder of ours")
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"encoder: {path} is not JSON ({error})") from error
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA or not isinstance(facts.get("sizes"), dict):
-        got = facts.get("schema") if isinstance(facts, dict) else type(facts).__name__
-        raise ValueError(f"encoder: {path} has schema {got}, expected {SCHEMA}")
+    facts = _read_object(path)
+    if facts.get("schema") != SCHEMA:
+        raise ValueError(f"encoder: {path} has schema {facts.get('schema')}, expected {SCHEMA}")
+    absent = [name for name in ("sizes", "start_weights", "trained") if name not in facts]
+    if absent or not isinstance(facts["sizes"], dict):
+        raise ValueError(
+            f"encoder: {path} holds no {' or '.join(absent or ['object sizes'])}; expected what train writes"
+        )
     encoder = DualEncoder(DualConfig.from_json(facts["sizes"]))
     model_path = folder / MODEL_FILE
     load_tensors(encoder, tensors_of(read_weights(model_path), source=str(model_path)), source=str(model_path))
@@ -154,19 +156,34 @@ def bert_config(folder: Path, base: DualConfig) -> DualConfig:
     The number of video layers stays that of `base`, at most the BERT's own.
     """
     path = folder / "config.json"
+    sizes = _read_object(path)
+    try:
+        layers = sizes["num_hidden_layers"]
+        return replace(
+            base,
+            hidden_size=sizes["hidden_size"],
+            num_heads=sizes["num_attention_heads"],
+            intermediate_size=sizes["intermediate_size"],
+            text_layers=layers,
+            video_layers=min(base.video_layers, layers),
+            vocab_size=sizes["vocab_size"],
+            max_positions=sizes["max_position_embeddings"],
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"BERT: {path} does not give the sizes ({error!r}); expected a BERT's config.json") from error
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
     if not path.is_file():
-        raise ValueError(f"BERT: {folder} holds no config.json; expected a folder in the hub's layout")
-    sizes = json.loads(path.read_text(encoding="utf-8"))
-    return replace(
-        base,
-        hidden_size=int(sizes["hidden_size"]),
-        num_heads=int(sizes["num_attention_heads"]),
-        intermediate_size=int(sizes["intermediate_size"]),
-        text_layers=int(sizes["num_hidden_layers"]),
-        video_layers=min(base.video_layers, int(sizes["num_hidden_layers"])),
-        vocab_size=int(sizes["vocab_size"]),
-        max_positions=int(sizes["max_position_embeddings"]),
-    )
+        raise ValueError(f"encoder: {path.parent} holds no {path.name}; give the folder of a checkpoint")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"encoder: {path} is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"encoder: {path} holds a {type(value).__name__}, expected a JSON object")
+    return value
 
 
 def _bert_tensors(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -180,7 +197,8 @@ def _bert_tensors(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _layer(name: str) -> int:
-    return int(name.split(".")[2]) if name.startswith("encoder.layer.") else -1
+    found = _LAYER.match(name)
+    return int(found[1]) if found else -1
 
 
 def _config_of(tensors: Mapping[str, Tensor], *, num_heads: int | None, max_video_len: int, source: str) -> DualConfig:
@@ -191,6 +209,8 @@ def _config_of(tensors: Mapping[str, Tensor], *, num_heads: int | None, max_vide
         intermediate = tensors["text_encoder.encoder.layer.0.intermediate.dense.weight"].shape[0]
     except KeyError as error:
         raise ValueError(f"{source}: there is no tensor {error}, expected VideoCLIP's layout (mmmodel.*)") from error
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{source}: a weight matrix is none ({error}), expected VideoCLIP's layout") from error
     if num_heads is None and hidden % 64:
         raise ValueError(f"{source}: the width {hidden} does not tell the number of attention heads; give num_heads")
     return DualConfig(

@@ -1,7 +1,7 @@
 """The sizes of a two-tower encoder."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Backbone = Literal["s3d", "clip"]
 
@@ -41,6 +41,7 @@ class DualConfig:
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.hidden_size % self.num_heads:
             raise ValueError(f"encoder: hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads}")
         longest = max(self.max_video_len, self.max_text_len) + 2
@@ -48,6 +49,19 @@ class DualConfig:
             raise ValueError(f"encoder: got max_positions {self.max_positions}, expected at least {longest}")
         if not (0 <= self.cls_id < self.vocab_size and 0 <= self.sep_id < self.vocab_size):
             raise ValueError(f"encoder: cls_id {self.cls_id} or sep_id {self.sep_id} >= vocab_size {self.vocab_size}")
+
+    def _check_types(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "backbone":
+                fits, expected = value in get_args(Backbone), f"one of {get_args(Backbone)}"
+            elif field.name == "dropout":
+                fits, expected = isinstance(value, float | int) and 0 <= value < 1, "a number in [0, 1)"
+            else:
+                least = 0 if field.name.endswith("_id") else 1
+                fits, expected = type(value) is int and value >= least, f"a whole number >= {least}"
+            if not fits:
+                raise ValueError(f"encoder sizes: {field.name} got {value!r}, expected {expected}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as a dict for JSON."""

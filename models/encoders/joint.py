@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.backbones.clip import ClipTowers
-from models.backbones.s3d import VIDEO_EMBEDDING_DIM, S3D, random_s3d
+from models.backbones.s3d import MIXED_5C_DIM, S3D, VIDEO_EMBEDDING_DIM, random_s3d
 from models.backbones.s3d_text import WordIds, hashed_word_id, word_ids
 from models.backbones.weights import check_sha256, load_s3d, load_word_list
 from models.encoders.bert import masked_mean
@@ -49,6 +49,7 @@ class JointEncoder(Protocol):
     Attributes:
         dim: E.
         feature_dim: D.
+        feature_dims: Every width of features that `encode_windows` takes; D and possibly others.
         normalised: Whether all vectors have length 1.
         random_weights: Whether the weights mean nothing; every result has to say so.
         description: One line for reports, without paths.
@@ -57,6 +58,7 @@ class JointEncoder(Protocol):
 
     dim: int
     feature_dim: int
+    feature_dims: tuple[int, ...]
     normalised: bool
     random_weights: bool
     description: str
@@ -78,6 +80,7 @@ class DualJoint:
         config = checkpoint.encoder.config
         self.dim = config.hidden_size
         self.feature_dim = config.feature_dim
+        self.feature_dims: tuple[int, ...] = (config.feature_dim,)
         self.max_video_len = config.max_video_len
         self.backbone: Backbone = config.backbone
         self.random_weights = checkpoint.random_weights
@@ -107,6 +110,7 @@ class ClipPair:
 
     def __init__(self, towers: ClipTowers, *, description: str) -> None:
         self.dim = self.feature_dim = towers.dim
+        self.feature_dims: tuple[int, ...] = (towers.dim,)
         self.description = description
         self._towers = towers
 
@@ -122,23 +126,42 @@ class ClipPair:
 
 
 class S3DText:
-    """S3D-G's own sentence tower against the mean of a window's `video_embedding` rows; not normalised."""
+    """S3D-G's own sentence tower against the mean of a window's `video_embedding` rows; not normalised.
+
+    Rows of `mixed_5c`, which is what the official HowTo100M features hold, become `video_embedding` rows by the
+    network's own last layer. That needs them as the network gave them: rows of length 1 lose their weight against the
+    layer's bias.
+    """
 
     normalised = False
     backbone: Backbone = "s3d"
     dim = VIDEO_EMBEDDING_DIM
     feature_dim = VIDEO_EMBEDDING_DIM
+    feature_dims: tuple[int, ...] = (VIDEO_EMBEDDING_DIM, MIXED_5C_DIM)
 
     def __init__(self, model: S3D, ids: WordIds, *, random_weights: bool, description: str) -> None:
         self.random_weights = random_weights
         self.description = description
         self._tower = model.text_module
+        self._fc = model.fc
         self._ids = ids
 
     @torch.inference_mode()
     def encode_windows(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Encode windows: (B, T, 512) float32, (B, T) bool -> (B, 512) float32."""
-        return masked_mean(features.float(), _never_empty(mask))
+        """Encode windows: (B, T, 512) or (B, T, 1024) float32, (B, T) bool -> (B, 512) float32.
+
+        Raises:
+            ValueError: The rows have another width.
+        """
+        rows = features.float()
+        if rows.ndim != 3 or rows.shape[2] not in self.feature_dims:
+            got = tuple(rows.shape)
+            raise ValueError(
+                f"S3D windows: got shape {got}, expected (B, T, 512) video_embedding or (B, T, 1024) mixed_5c"
+            )
+        if rows.shape[2] == MIXED_5C_DIM:
+            rows = self._fc(rows)
+        return masked_mean(rows, _never_empty(mask))
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:

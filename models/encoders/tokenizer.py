@@ -13,6 +13,7 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from torch import Tensor
 
+from models.backbones.weights import read_lines
 from models.encoders.word_pieces import train_word_pieces
 
 MAX_WORD_PIECES = 61
@@ -58,11 +59,10 @@ class CaptionTokenizer:
             path = found[0]
         if not path.is_file():
             raise ValueError(f"tokenizer: there is no file {path}; give a bert-base-uncased folder or its vocab.txt")
-        text = path.read_text(encoding="utf-8")
         if path.suffix == ".txt":
-            return cls(_word_piece(text.splitlines()), max_len=max_len)
+            return cls(_word_piece(read_lines(path)), max_len=max_len)
         try:
-            tokenizer = Tokenizer.from_str(text)
+            tokenizer = Tokenizer.from_str(path.read_text(encoding="utf-8"))
         except Exception as error:  # the library raises bare Exception for a malformed file
             raise ValueError(f"tokenizer {path}: cannot be read ({error}); expected a tokenizer.json") from error
         tokenizer.no_padding()

@@ -113,10 +113,11 @@ class Embedder:
         )
 
     def _check(self, video_id: str, features: NDArray[np.float32], rows: NDArray[np.int64]) -> None:
-        if features.shape[1] != self.encoder.feature_dim:
+        if features.shape[1] not in self.encoder.feature_dims:
+            widths = " or ".join(map(str, self.encoder.feature_dims))
             raise SchemaMismatch(
                 f"video {video_id}: its features have {features.shape[1]} components, the encoder "
-                f"({self.encoder.description}) reads {self.encoder.feature_dim}; extract with the preset that it was "
+                f"({self.encoder.description}) reads {widths}; extract with the preset that it was "
                 "made for, or choose another encoder"
             )
         most = int((rows[:, 1] - rows[:, 0]).max(initial=0))

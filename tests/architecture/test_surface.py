@@ -1,0 +1,121 @@
+"""What users see is frozen or executed: options, configurations, README, Makefile."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from pipeline.cli import app
+from pipeline.config import load_config
+from tests.small_run import SmallRun
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+OPTIONS = {
+    "plan": ["--config", "--json", "--set"],
+    "run": ["--config", "--executor", "--json", "--only", "--rehash", "--set", "--until"],
+    "status": ["--config", "--json", "--set"],
+    "verify": ["--config", "--json", "--set"],
+    "retry": ["--config", "--json", "--set"],
+    "prune": ["--config", "--json", "--set", "--yes"],
+    "query": [
+        "--bundle", "--config", "--encoder", "--hits", "--json", "--like", "--paragraph", "--set", "--tokenizer", "-k",
+    ],
+    "pool": ["--config", "--json", "--name"],
+    "corpus": ["--config", "--json", "--set"],
+}  # fmt: skip
+NOT_RUN = ("make test", "make test-long", "make reproduce", "make bench", "make install ACCEL=cuda", "make demo-seeds")
+
+
+def test_the_option_list_is_frozen() -> None:
+    command = typer.main.get_command(app)
+    found = {
+        name: sorted(option for parameter in sub.params for option in parameter.opts if option.startswith("-"))
+        for name, sub in command.commands.items()  # type: ignore[attr-defined]
+    }
+    assert found == {name: sorted(options) for name, options in OPTIONS.items()}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_every_configuration_loads_and_writes_itself(path: Path, tmp_path: Path) -> None:
+    config = load_config(path)
+    written = tmp_path / "again.toml"
+    written.write_bytes(config.to_toml())
+    assert load_config(written) == config
+
+
+def test_readme_is_short_and_names_no_machine() -> None:
+    assert len(README.splitlines()) <= 250
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("configs/*"), ROOT / "Makefile"]:
+        assert not re.search(r"\.\./shared|/work/|/root/", path.read_text()), path
+
+
+def shell_commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_make_targets_of_the_readme_exist() -> None:
+    targets = re.findall(r"make ([a-z-]+)", README)
+    for target in sorted(set(targets) - {"sure"}):
+        media = ["MEDIA=x"] if target == "run" else []
+        subprocess.run(["make", "-n", target, *media], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree in which the README's commands run, against the environment under test."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("pipeline", "stages", "models", "configs", "Makefile", "README.md", "pyproject.toml"):
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    return folder
+
+
+def sh(command: str, checkout: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "INSTALL": "", "MAKEFLAGS": ""}
+    if command.startswith("make "):
+        command += " INSTALL="
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=1200
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.mark.timeout(1200)
+def test_the_readme_s_commands_run(checkout: Path) -> None:
+    commands = [command for command in shell_commands() if not command.startswith(NOT_RUN)]
+    assert commands[0] == "make demo"
+    out = sh(commands[0], checkout)
+    assert "R@1" in out
+    assert "chance" in out
+    for command in commands[1:]:
+        sh(command, checkout)
+    snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
+    bundle = next((checkout / "out" / "demo" / "store" / "index").iterdir())
+    shutil.copytree(bundle, checkout / "out" / "demo" / "bundle")
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    done = subprocess.run(
+        [sys.executable, "-c", snippet], cwd=checkout, env=environment, capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.splitlines()) == 3
+
+
+def test_a_run_needs_a_folder() -> None:
+    done = subprocess.run(["make", "run", "INSTALL="], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "say which folder" in done.stdout
+
+
+def test_small_settings_are_a_configuration(tmp_path: Path) -> None:
+    assert load_config(SmallRun(tmp_path).write().config).name == "small"
