@@ -15,13 +15,15 @@ CAPTIONS ?=
 ENCODER ?= auto
 OUT ?= out/corpus
 SEEDS ?= 0 1 2
+# Paths reach the commands through the environment: a quote in a file name must not reach the shell's grammar.
+export MEDIA CAPTIONS ENCODER OUT
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-seeds run test test-long check lint bench clean
 .PHONY: ingest extract align train embed index evaluate
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.installed-$(ACCEL): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
@@ -43,9 +45,9 @@ demo-seeds: $(INSTALL) ## the demo with three training seeds, pooled intervals
 	$(FABULA) pool --config configs/demo.toml $(foreach seed,$(SEEDS),--name demo-seed$(seed))
 
 run: $(INSTALL) ## your own videos: MEDIA=DIR [CAPTIONS=DIR_OR_CSV] [ENCODER=clip:PATH|s3d-text:PATH|CHECKPOINT|train] [OUT=DIR]
-	@test -n "$(MEDIA)" || { echo 'say which folder: make run MEDIA=DIR'; exit 2; }
-	$(FABULA) run --config configs/corpus.toml --set 'ingest.media=$(MEDIA)' --set 'root=$(OUT)' \
-	  --set 'encoder=$(ENCODER)' $(if $(CAPTIONS),--set 'align.captions=$(CAPTIONS)')
+	@test -n "$$MEDIA" || { echo 'say which folder: make run MEDIA=DIR'; exit 2; }
+	$(FABULA) run --config configs/corpus.toml --set "ingest.media=$$MEDIA" --set "root=$$OUT" \
+	  --set "encoder=$$ENCODER" $${CAPTIONS:+--set "align.captions=$$CAPTIONS"}
 
 ingest extract align train embed index evaluate: $(INSTALL) ## run one stage of CONFIG (default configs/demo.toml) and what it needs
 	$(FABULA) run --config $(or $(CONFIG),configs/demo.toml) --until $@

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import pre_tokenizers
 
 IMAGE_SIZE = 32
 DIM = 24
@@ -44,32 +44,31 @@ def save_random_siglip(folder: Path, seed: int = 0) -> Path:
     from models.backbones.initialise import he_initialise
 
     vocab, merges = _byte_pairs()
+    tokenizer = CLIPTokenizer(vocab, merges)
     tower = {"hidden_size": DIM, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 1}
     config = SiglipConfig(
-        text_config={**tower, "vocab_size": len(vocab), "max_position_embeddings": 16, "projection_size": DIM},
+        text_config={**tower, **ends, "vocab_size": len(vocab), "max_position_embeddings": 16, "projection_size": DIM},
         vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8},
     )
     model = SiglipModel(config)
     he_initialise(model, seed)
     size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-    for part in (model, CLIPTokenizer(vocab, merges), SiglipImageProcessorPil(size=size)):
+    for part in (model, tokenizer, SiglipImageProcessorPil(size=size)):
         part.save_pretrained(folder)
     return folder
 
 
 def _byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Train byte pairs on a few sentences; every byte has a token, alone and at a word's end."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=700,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(SENTENCES, trainer)
-    import json
+    """Byte pairs that join each word of the sentences from left to right; every byte has a token of its own.
 
-    trained = json.loads(tokenizer.to_str())["model"]
-    return trained["vocab"], [tuple(pair) for pair in trained["merges"]]
+    The trainer of the `tokenizers` library gives other ids at every run.
+    """
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(letter + "</w>" for letter in letters)]
+    merges: dict[tuple[str, str], None] = {}
+    for word in sorted({word for sentence in SENTENCES for word in sentence.split()}):
+        for end in range(1, len(word)):
+            merges[word[:end], word[end] + ("</w>" if end + 1 == len(word) else "")] = None
+    tokens += ["".join(pair) for pair in merges]
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}, list(merges)

@@ -68,18 +68,26 @@ class ClipPreprocessing:
     def __call__(self, frames: Tensor) -> Tensor:
         """Map (B, H, W, 3) uint8 RGB to (B, 3, height, width) float32: resize, centre crop, normalise.
 
-        Resized values are rounded to whole numbers, as an image library would.
+        Resizing does as Pillow does: along the width, then the height, each rounded to whole numbers in [0, 255].
+        (Pillow 12 takes the height first for some shapes, which moves about 1e-4 of the values by several levels.)
         """
         pixels = frames.movedim(-1, 1).float()
-        pixels = F.interpolate(pixels, self._resized(*pixels.shape[2:]), mode=self.filter, antialias=True)
+        height, width = self._resized(*pixels.shape[2:])
+        pixels = self._interpolated(pixels, (pixels.shape[2], width))
+        pixels = self._interpolated(pixels, (height, width))
         top, left = (pixels.shape[2] - self.height) // 2, (pixels.shape[3] - self.width) // 2
         if top < 0 or left < 0:  # a crop larger than the resized frame: black edges
             pixels = F.pad(pixels, (max(0, -left), max(0, -left) + 1, max(0, -top), max(0, -top) + 1))
             top, left = max(0, top), max(0, left)
-        pixels = pixels[:, :, top : top + self.height, left : left + self.width].round().clamp(0, 255) / 255
+        pixels = pixels[:, :, top : top + self.height, left : left + self.width] / 255
         mean = torch.tensor(self.mean, device=pixels.device)[:, None, None]
         std = torch.tensor(self.std, device=pixels.device)[:, None, None]
         return (pixels - mean) / std
+
+    def _interpolated(self, pixels: Tensor, size: tuple[int, int]) -> Tensor:
+        if tuple(pixels.shape[2:]) == size:
+            return pixels
+        return F.interpolate(pixels, size, mode=self.filter, antialias=True).round_().clamp_(0, 255)
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
         if self.short_side is None:

@@ -156,9 +156,8 @@ class S3DText:
         rows = features.float()
         if rows.ndim != 3 or rows.shape[2] not in self.feature_dims:
             got = tuple(rows.shape)
-            raise ValueError(
-                f"S3D windows: got shape {got}, expected (B, T, 512) video_embedding or (B, T, 1024) mixed_5c"
-            )
+            expected = "(B, T, 512) video_embedding or (B, T, 1024) mixed_5c"
+            raise ValueError(f"S3D windows: got features of shape {got}, expected {expected}")
         if rows.shape[2] == MIXED_5C_DIM:
             rows = self._fc(rows)
         return masked_mean(rows, _never_empty(mask))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ["ingest", "extract", "align", "train", "embed", "realign", "index", "evaluate"]
-ROOMS = ["media", "text", "datasets", "retrieval", "training", "evaluation", "serve", "corpus"]
+VERBS = ["ingest", "extract", "import_features", "align", "train", "embed", "realign", "index", "evaluate"]
+ROOMS = ["media", "text", "datasets", "retrieval", "training", "evaluation", "serve", "corpus", "doctor"]
 ENGINE = ["run", "units", "runs", "events", "progress", "executors"]
 
 DOORS = {
