@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Config = Annotated[Path, typer.Option("--config", help="The run: one TOML file.")]
+Config = Annotated[Path, typer.Option("--config", help="One TOML file, or the folder of a store or run.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, over the file; may be repeated.")]
 Json = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard output.")]
 

@@ -80,12 +80,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a configuration.
 
     Args:
-        path: a TOML file; `name` defaults to its stem.
+        path: a TOML file (`name` defaults to its stem), a run's folder, or a store: then its newest run.
         overrides: `section.key=value`, the value in TOML's spelling, or a bare string.
 
     Raises:
         ConfigError: it is not there, is no TOML, or a key or value is not valid.
     """
+    if path.is_dir():
+        path = _config_of_run(path)
     if not path.is_file():
         known = sorted(str(found) for found in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"--config {path}: there is no such file; found beside it: {', '.join(known) or 'nothing'}")
@@ -100,6 +102,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(path, problem) for problem in error.errors())) from error
+
+
+def _config_of_run(folder: Path) -> Path:
+    """The resolved configuration of a run, or of the newest run of a store."""
+    runs = sorted(folder.glob("runs/*/config.toml"))
+    return runs[-1] if runs else folder / "config.toml"
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

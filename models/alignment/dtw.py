@@ -16,8 +16,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
+from models.alignment.lanes import LANES
+from models.alignment.sequences import F32, F64, I64, Precision, unit_rows
+from models.alignment.tiles import score_matrix
+
+__all__ = ["F32", "F64", "Alignment", "dtw_kernel", "dtw_reference", "dtw_score_matrix", "unit_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,83 +70,91 @@ def _predecessors(i: int, j: int) -> list[tuple[int, int]]:
     return [(a, b) for a, b in ((i - 1, j - 1), (i - 1, j), (i, j - 1)) if a >= 0 and b >= 0]
 
 
-def dtw_score_matrix(texts: Sequence[F32], videos: Sequence[F32]) -> F64:
+def dtw_score_matrix(
+    texts: Sequence[F32], videos: Sequence[F32], *, precision: Precision = "float64", threads: int = 1
+) -> F64:
     """Score every text against every video on the cost 1 - cosine.
 
     Args:
         texts: P arrays (S_p, E), rows of any length; S_p at least 1.
         videos: V arrays (N_v, E); N_v at least 1.
+        precision: Of the matrix product. With float32 a path may be chosen that is dearer by some 1e-6.
+        threads: As `models.alignment.tiles.score_matrix` says.
 
     Returns:
-        (P, V) float64, greater is better. The cost matrix of one text stands at a time.
+        (P, V) float64, greater is better. One tile of the cost matrix stands at a time.
 
     Raises:
         ValueError: an array is empty or has another width, or holds a NaN.
     """
-    text_rows = [unit_rows(text) for text in texts]
-    if not texts or not videos:
-        return np.zeros((len(texts), len(videos)))
-    columns = np.ascontiguousarray(np.concatenate([unit_rows(video) for video in videos]).T)
-    ends = np.cumsum([len(video) for video in videos])
-    scores = np.empty((len(texts), len(videos)))
-    for row, text in enumerate(text_rows):
-        if text.shape[1] != columns.shape[0]:
-            raise ValueError(f"texts have width {text.shape[1]}, videos {columns.shape[0]}: one encoder made both")
-        _score_row(1.0 - (text @ columns), ends, scores[row])
-    return scores
+    return score_matrix(dtw_kernel, texts, videos, precision=precision, threads=threads)
 
 
-def unit_rows(vectors: F32) -> F64:
-    """The rows at length 1, as float64; a zero row stays zero.
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def dtw_kernel(
+    similarity: NDArray[np.floating], text_starts: I64, starts: I64, lengths: I64, drop_costs: F64, out: F64
+) -> None:
+    """Write -D / cells and D of each text and lane; arguments as `models.alignment.tiles` says."""
+    most = np.max(text_starts[1:] - text_starts[:-1])
+    total = np.empty((2, most + 1, LANES))
+    cells = np.zeros((2, most + 1, LANES))
+    for text in range(len(text_starts) - 1):
+        rows = similarity[text_starts[text] : text_starts[text + 1]]
+        for group in range(len(lengths)):
+            slots = slice(group * LANES, (group + 1) * LANES)
+            _align_lanes(rows, starts[group], lengths[group], total, cells, out[:, text, slots])
 
-    Args:
-        vectors: (N, E), N at least 1.
 
-    Raises:
-        ValueError: it is no such matrix, or holds a NaN.
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _align_lanes(rows: NDArray[np.floating], start: int, lengths: I64, total: F64, cells: F64, out: F64) -> None:
+    """Align one text with one group, window by window; two columns of sums, and of cells on the path, take turns.
+
+    Row 0 of both is a border: infinite, but for the corner from which the first cell comes.
     """
-    if vectors.ndim != 2 or not len(vectors):
-        raise ValueError(f"vectors: got shape {vectors.shape}, expected (N, E) with at least one row")
-    rows = vectors.astype(np.float64)
-    norms = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    if not bool(np.isfinite(norms).all()):
-        raise ValueError("vectors: a row holds NaN or infinity; the features or the encoder are damaged")
-    unit: F64 = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
-    return unit
+    num_rows = len(rows)
+    cost = np.empty(LANES)
+    total[:, : num_rows + 1] = np.inf
+    total[0, 0] = 0.0
+    cells[:, 0] = 0.0
+    ended, column = 0, start
+    for j in range(lengths[-1]):
+        old, new = j % 2, 1 - j % 2
+        for i in range(num_rows):
+            _costs(rows[i, column - ended : column - ended + LANES], cost)
+            _step(
+                (total[old, i], total[new, i], total[old, i + 1], total[new, i + 1]),
+                (cells[old, i], cells[new, i], cells[old, i + 1], cells[new, i + 1]),
+                cost,
+            )
+        total[0, 0] = np.inf
+        column += LANES - ended
+        while ended < LANES and lengths[ended] == j + 1:
+            out[1, ended] = total[new, num_rows, ended]
+            out[0, ended] = -total[new, num_rows, ended] / cells[new, num_rows, ended]
+            ended += 1
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba has no types
-def _score_row(cost: F64, ends: NDArray[np.int64], scores: F64) -> None:
-    """Score one text (rows of `cost`) against videos that lie side by side, each ending before its column of `ends`."""
-    start = 0
-    for video in range(len(ends)):
-        scores[video] = _score(cost[:, start : ends[video]])
-        start = ends[video]
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _costs(similarity: NDArray[np.floating], cost: F64) -> None:
+    """A loop of its own: a loop that also widens float32 is not vectorised."""
+    for lane in range(LANES):
+        cost[lane] = 1.0 - similarity[lane]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _score(cost: F64) -> float:
-    """The score of one pair: two rows of sums, and of cells on the path that the tie rule picks."""
-    num_rows, num_columns = cost.shape
-    total = np.empty(num_columns)
-    cells = np.empty(num_columns)
-    for i in range(num_rows):
-        diagonal, diagonal_cells = 0.0, 0.0
-        for j in range(num_columns):
-            above, above_cells = total[j], cells[j]
-            if i == 0 and j == 0:
-                best, length = 0.0, 0.0
-            elif i == 0:
-                best, length = total[j - 1], cells[j - 1]
-            elif j == 0:
-                best, length = above, above_cells
-            else:
-                best, length = diagonal, diagonal_cells
-                if above < best:
-                    best, length = above, above_cells
-                if total[j - 1] < best:
-                    best, length = total[j - 1], cells[j - 1]
-            total[j] = best + cost[i, j]
-            cells[j] = length + 1.0
-            diagonal, diagonal_cells = above, above_cells
-    return float(-total[-1] / cells[-1])
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _step(total: tuple[F64, F64, F64, F64], cells: tuple[F64, F64, F64, F64], cost: F64) -> None:
+    """One cell of every lane from its diagonal, upper and left neighbour; plain selects, so that it is vectorised."""
+    diagonal, above, left, here = total
+    diagonal_cells, above_cells, left_cells, here_cells = cells
+    for lane in range(LANES):
+        best, length = diagonal[lane], diagonal_cells[lane]
+        other, other_length = above[lane], above_cells[lane]
+        cheaper = other < best
+        best = other if cheaper else best
+        length = other_length if cheaper else length
+        other, other_length = left[lane], left_cells[lane]
+        cheaper = other < best
+        best = other if cheaper else best
+        length = other_length if cheaper else length
+        here[lane] = best + cost[lane]
+        here_cells[lane] = length + 1.0

@@ -6,7 +6,6 @@ Letters: B frames or texts, H W pixels, D width of the joint space.
 """
 
 import json
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,11 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import cached_file
 
+from models.backbones.restricted_pickle import READING_FAILURES
+
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _FILTERS: dict[int, str] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
-
-_FAILURES = (
-    pickle.UnpicklingError, SafetensorError, ArithmeticError, AttributeError, ImportError, LookupError, OSError,
-    RuntimeError, TypeError, ValueError,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +65,7 @@ class ClipPreprocessing:
         """Map (B, H, W, 3) uint8 RGB to (B, 3, height, width) float32: resize, centre crop, normalise.
 
         Resizing does as Pillow does: along the width, then the height, each rounded to whole numbers in [0, 255].
-        (Pillow 12 takes the height first for some shapes, which moves about 1e-4 of the values by several levels.)
+        (Pillow 13 takes the height first for some shapes, which moves about 1e-4 of the values by several levels.)
         """
         pixels = frames.movedim(-1, 1).float()
         height, width = self._resized(*pixels.shape[2:])
@@ -130,7 +126,7 @@ class ClipTowers:
             )
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
             self.preprocess = _preprocessing(source, image_size=int(model.config.vision_config.image_size))
-        except _FAILURES as error:
+        except (ValueError, SafetensorError, *READING_FAILURES) as error:
             raise ValueError(f"CLIP {source}: cannot be loaded ({error}); give a local folder or a hub id") from error
         _refuse_gaps(source, model, loading)
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):

@@ -138,7 +138,8 @@ def _load(file: IO[bytes], **_options: object) -> Any:
 
 _ZIP, _LEGACY = b"PK\x03\x04", b"\x80\x02"  # how files of torch.save begin: an archive, or a pickle of protocol 2
 _PICKLE_MODULE = SimpleNamespace(__name__="restricted_pickle", Unpickler=_Unpickler, load=_load)
-_FAILURES = (
+# What readers of damaged files raise, besides ValueError.
+READING_FAILURES: tuple[type[Exception], ...] = (
     pickle.UnpicklingError, struct.error, ArithmeticError, AssertionError, AttributeError, EOFError, ImportError,
     LookupError, MemoryError, OSError, RuntimeError, TypeError,
 )  # fmt: skip
@@ -165,7 +166,7 @@ def load_torch_pickle(path: Path) -> Any:
         return torch.load(io.BytesIO(data), map_location="cpu", pickle_module=_PICKLE_MODULE, weights_only=False)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    except _FAILURES as error:
+    except READING_FAILURES as error:
         raise ValueError(f"{path}: cannot be read as a torch file ({type(error).__name__}: {error})") from error
 
 

@@ -1,0 +1,95 @@
+"""How videos stand side by side, so that one vector instruction moves a whole group of them one window on.
+
+Videos are sorted by length and cut into groups of `LANES`. Within a group the columns of the matrix product are in
+order of window first and of lane second: the similarities of one sentence with window j of every video of the group
+lie next to one another. A video that has ended leaves no gap: its lane then reads a value of another column, which
+nobody looks at. So nothing is padded but the first group of a set whose size is no multiple of `LANES`, whose empty
+lanes hold one window each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.alignment.sequences import F32, I64, Precision, place_unit_rows
+
+LANES = 16
+"""Videos in lockstep: two AVX-512 or four AVX2 registers of float64."""
+
+_BLOCK_COLUMNS = 4096
+"""Columns of one matrix product; a group that has more stands alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """Groups of videos whose columns are multiplied together.
+
+    Attributes:
+        lengths: (G, LANES) int64 windows of each lane, ascending within and across groups.
+        starts: (G + 1,) int64 first column of each group, and the number of columns C.
+        videos: (G * LANES,) int64 position of each lane's video in the caller's order; -1 for an empty lane.
+    """
+
+    lengths: I64
+    starts: I64
+    videos: I64
+
+    def columns_of(self, slot: int) -> I64:
+        """Columns of one lane's windows, in order.
+
+        Args:
+            slot: Group times `LANES`, plus lane.
+
+        Returns:
+            (N,) int64.
+        """
+        group, lane = divmod(slot, LANES)
+        windows = np.arange(self.lengths[group, lane])
+        ended = np.searchsorted(self.lengths[group], windows, side="right")
+        before = np.cumsum(LANES - ended) - (LANES - ended)
+        columns: I64 = self.starts[group] + before + lane - ended
+        return columns
+
+    def unit_columns(self, videos: Sequence[F32], dtype: Precision) -> F32:
+        """The block's windows at length 1 in the order of its columns.
+
+        Args:
+            videos: All V arrays (N, E) of the set.
+            dtype: Of the result.
+
+        Returns:
+            (C, E); an empty lane's row is zero.
+
+        Raises:
+            ValueError: a row holds NaN or infinity.
+        """
+        rows = np.zeros((int(self.starts[-1]), videos[0].shape[1]), dtype=dtype)
+        for slot, video in enumerate(self.videos.tolist()):
+            if video >= 0:
+                place_unit_rows(videos[video], self.columns_of(slot), rows)
+        return rows
+
+
+def plan_blocks(lengths: I64) -> list[Block]:
+    """Group videos by length and groups by columns.
+
+    Args:
+        lengths: (V,) int64, at least one; each at least 1.
+
+    Returns:
+        Blocks that hold every video once.
+    """
+    order = np.argsort(lengths, kind="stable")
+    num_empty = -len(lengths) % LANES
+    videos = np.concatenate([np.full(num_empty, -1), order])
+    by_lane = np.concatenate([np.ones(num_empty, dtype=np.int64), lengths[order]]).reshape(-1, LANES)
+    sizes = by_lane.sum(axis=1)
+    blocks, first = [], 0
+    for group in range(1, len(sizes) + 1):
+        if group == len(sizes) or sizes[first : group + 1].sum() > _BLOCK_COLUMNS:
+            starts = np.concatenate([[0], np.cumsum(sizes[first:group])])
+            members = videos[first * LANES : group * LANES]
+            blocks.append(Block(lengths=by_lane[first:group], starts=starts, videos=members))
+            first = group
+    return blocks
