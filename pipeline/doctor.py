@@ -1,5 +1,7 @@
 """`fabula doctor`: examines a media folder with what ingest and extract are made of, and predicts their cost."""
 
+import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -7,19 +9,76 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config import ExecutorConfig
 from pipeline.executors.base import Executor
 from pipeline.progress import ProgressView
 from pipeline.run import RunContext, run_stages
 from pipeline.runs import start_run
 from stages.artifacts.layout import Store
 from stages.contract import Inputs, Worker
-from stages.doctor.records import Diagnosis, FileState
+from stages.doctor.records import Check, Diagnosis, FileState, Forecast
 from stages.errors import ConfigError
-from stages.extract import CLIP_PRESETS, Extract, ExtractConfig, ExtractWorker, S3DConfig, make_consumer, make_recipes
+from stages.extract import THUMBNAILS, Extract, ExtractConfig, ExtractWorker, S3DConfig, make_consumer, make_recipes
+from stages.extract import open_backbone as open_network
 from stages.ingest import Ingest, IngestConfig, find_files
+from stages.media.presets import CLIP_PRESETS
 
 if TYPE_CHECKING:
+    from stages.doctor.calibration import PlannedOutput
     from stages.media.backbones import LoadedBackbone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorSettings:
+    """What is examined, and as whom.
+
+    Attributes:
+        ingest: names the media.
+        extract: how it would be extracted.
+        executor: where the units would run.
+        full: decode every file.
+        calibration_s: how long to measure for the forecast; 0 for no forecast.
+        check_machine: look at libraries, programs and CUDA.
+    """
+
+    ingest: IngestConfig
+    extract: ExtractConfig
+    executor: ExecutorConfig
+    full: bool = False
+    calibration_s: float = 30.0
+    check_machine: bool = True
+
+
+def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor], view: ProgressView) -> Diagnosis:
+    """Examine the candidate files, this machine, and what extracting would cost.
+
+    Args:
+        settings: what and how.
+        make_executor: what runs the units of a full examination.
+        view: told of the progress.
+
+    Raises:
+        ConfigError: the media folder is not there.
+    """
+    from stages.doctor.files import ExamineSettings, examine_files
+    from stages.doctor.machine import check_machine
+
+    extract = settings.extract
+    folder, candidates, _ = find_files(settings.ingest.media)
+    checks = check_machine(device=extract.device, decoder=extract.decoder) if settings.check_machine else []
+    required = {f"features.{name}": asdict(make_consumer(extract, f"features.{name}")) for name in extract.backbones}
+    examine = ExamineSettings(
+        sample={"decoder": extract.decoder, "required": required},
+        deadline_s=settings.ingest.deadline_s,
+        memory_mib=extract.memory_mib,
+    )
+    view.start_stage("examine", len(candidates), len(candidates))
+    files = examine_files(folder, candidates, examine, lambda done, total: view.update((), done, f"{total} files"))
+    if settings.full and files:
+        files = decode_all(settings.ingest, extract, files, make_executor=make_executor, view=view)
+    outputs, opened, load_s = open_outputs(extract)
+    predicted = _predict(settings, folder, files, outputs, load_s)
+    return Diagnosis(full=settings.full, files=tuple(files), checks=(*checks, *opened), forecast=predicted)
 
 
 @dataclass(frozen=True)
@@ -74,3 +133,75 @@ def decode_all(
             raise ConfigError(f"doctor: units stayed open: {outcome.open_units}; run the command again")
         features = [artifact for label, artifact in outcome.artifacts.items() if label.startswith("features.")]
         return apply_outcomes(files, outcome.artifacts["manifest"], features)
+
+
+def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Check], float]":
+    """Open the networks.
+
+    Returns:
+        What extract makes, except that of networks that cannot be opened; a check for each network; the seconds.
+    """
+    from stages.doctor.calibration import PlannedOutput
+    from stages.doctor.machine import check_weights
+    from stages.media.consumers import window_consumer
+
+    begun = time.monotonic()
+    outputs, checks = [], []
+    for backbone in extract.backbones:
+        label, weights, error, loaded = f"features.{backbone}", "", None, None
+        try:
+            recipe = _recipe(extract, label)
+            weights = recipe["weights"]
+            loaded = open_network(extract, label)
+        except ConfigError as problem:
+            error = problem
+        else:
+            consumer = make_consumer(extract, label, loaded.geometry)
+            outputs.append(
+                PlannedOutput(label=label, consumer=consumer, batch_size=recipe["batch_size"], loaded=loaded)
+            )
+        checks.append(check_weights(label, weights, error, loaded.dim if loaded else None))
+    if extract.thumbnails:
+        outputs.append(PlannedOutput(label=THUMBNAILS, consumer=window_consumer(extract.window_s, extract.stride_s)))
+    return outputs, checks, time.monotonic() - begun
+
+
+def _recipe(extract: ExtractConfig, label: str) -> dict[str, Any]:
+    """That of one label alone, so that the weights of another one cannot stand in its way."""
+    backbone = label.partition(".")[2]
+    return make_recipes(extract.model_copy(update={"backbones": (backbone,)}))[label]
+
+
+def _predict(
+    settings: DoctorSettings,
+    folder: Path,
+    files: Sequence[FileState],
+    outputs: "Sequence[PlannedOutput]",
+    load_s: float,
+) -> Forecast | None:
+    """The forecast, if one is wanted and anything can be extracted."""
+    usable = [file for file in files if file.usable and file.end_s > 0]
+    extract = settings.extract
+    if not (
+        usable and settings.calibration_s > 0 and sum(o.loaded is not None for o in outputs) == len(extract.backbones)
+    ):
+        return None
+    from stages.doctor.calibration import CalibrationSettings, calibrate
+    from stages.doctor.forecast import RunShape, forecast
+
+    measuring = CalibrationSettings(
+        budget_s=settings.calibration_s,
+        decoder=extract.decoder,
+        memory_mib=extract.memory_mib,
+        threads=extract.threads,
+        load_s=load_s,
+    )
+    num_cores = os.cpu_count() or 1
+    by_ray = settings.executor.workers or max(num_cores // extract.threads, 1)
+    shape = RunShape(
+        videos_per_shard=extract.videos_per_shard,
+        num_workers=by_ray if settings.executor.kind == "ray" else 1,
+        num_cores=num_cores,
+        threads=extract.threads,
+    )
+    return forecast(usable, outputs, calibrate(folder, usable, outputs, measuring), shape)

@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from models.alignment.lanes import LANES
+from models.alignment.lanes import LANES, lane_costs
 from models.alignment.sequences import F32, F64, I64, Precision, unit_rows
 from models.alignment.tiles import score_matrix
 
@@ -95,60 +95,48 @@ def dtw_kernel(
     similarity: NDArray[np.floating], text_starts: I64, starts: I64, lengths: I64, drop_costs: F64, out: F64
 ) -> None:
     """Write -D / cells and D of each text and lane; arguments as `models.alignment.tiles` says."""
-    most = np.max(text_starts[1:] - text_starts[:-1])
-    total = np.empty((2, most + 1, LANES))
-    cells = np.zeros((2, most + 1, LANES))
     for text in range(len(text_starts) - 1):
-        rows = similarity[text_starts[text] : text_starts[text + 1]]
-        for group in range(len(lengths)):
-            slots = slice(group * LANES, (group + 1) * LANES)
-            _align_lanes(rows, starts[group], lengths[group], total, cells, out[:, text, slots])
+        _align_text(similarity[text_starts[text] : text_starts[text + 1]], starts, lengths, out[:, text])
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _align_lanes(rows: NDArray[np.floating], start: int, lengths: I64, total: F64, cells: F64, out: F64) -> None:
-    """Align one text with one group, window by window; two columns of sums, and of cells on the path, take turns.
+def _align_text(rows: NDArray[np.floating], starts: I64, lengths: I64, out: F64) -> None:
+    """Align one text with all groups, window by window; two columns of sums, and of cells on the path, take turns.
 
-    Row 0 of both is a border: infinite, but for the corner from which the first cell comes.
+    Row 0 of both is a border: infinite, but for the corner from which the first cell comes. The buffers are made here
+    and the step is inlined, because only then the compiler knows that they do not overlap, and vectorises.
     """
     num_rows = len(rows)
-    cost = np.empty(LANES)
-    total[:, : num_rows + 1] = np.inf
-    total[0, 0] = 0.0
-    cells[:, 0] = 0.0
-    ended, column = 0, start
-    for j in range(lengths[-1]):
-        old, new = j % 2, 1 - j % 2
-        for i in range(num_rows):
-            _costs(rows[i, column - ended : column - ended + LANES], cost)
-            _step(
-                (total[old, i], total[new, i], total[old, i + 1], total[new, i + 1]),
-                (cells[old, i], cells[new, i], cells[old, i + 1], cells[new, i + 1]),
-                cost,
-            )
-        total[0, 0] = np.inf
-        column += LANES - ended
-        while ended < LANES and lengths[ended] == j + 1:
-            out[1, ended] = total[new, num_rows, ended]
-            out[0, ended] = -total[new, num_rows, ended] / cells[new, num_rows, ended]
-            ended += 1
+    total, cells, cost = np.empty((2, num_rows + 1, LANES)), np.zeros((2, num_rows + 1, LANES)), np.empty(LANES)
+    for group in range(len(lengths)):
+        total[:] = np.inf
+        total[0, 0] = 0.0
+        ended, column = 0, starts[group]
+        for j in range(lengths[group, -1]):
+            old, new = j % 2, 1 - j % 2
+            first = column - ended
+            for i in range(num_rows):
+                lane_costs(rows[i, first : first + LANES], cost)
+                above = total[old, i], total[new, i], cells[old, i], cells[new, i]
+                here = total[old, i + 1], total[new, i + 1], cells[old, i + 1], cells[new, i + 1]
+                _step(above, here, cost)
+            total[0, 0] = np.inf
+            column += LANES - ended
+            while ended < LANES and lengths[group, ended] == j + 1:
+                slot = group * LANES + ended
+                out[1, slot] = total[new, num_rows, ended]
+                out[0, slot] = -total[new, num_rows, ended] / cells[new, num_rows, ended]
+                ended += 1
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _costs(similarity: NDArray[np.floating], cost: F64) -> None:
-    """A loop of its own: a loop that also widens float32 is not vectorised."""
-    for lane in range(LANES):
-        cost[lane] = 1.0 - similarity[lane]
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _step(total: tuple[F64, F64, F64, F64], cells: tuple[F64, F64, F64, F64], cost: F64) -> None:
-    """One cell of every lane from its diagonal, upper and left neighbour; plain selects, so that it is vectorised."""
-    diagonal, above, left, here = total
-    diagonal_cells, above_cells, left_cells, here_cells = cells
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _step(above: tuple[F64, F64, F64, F64], here: tuple[F64, F64, F64, F64], cost: F64) -> None:
+    """One cell of every lane from its three neighbours; plain selects, no branches."""
+    diagonal, up, diagonal_cells, up_cells = above
+    left, total, left_cells, cells = here
     for lane in range(LANES):
         best, length = diagonal[lane], diagonal_cells[lane]
-        other, other_length = above[lane], above_cells[lane]
+        other, other_length = up[lane], up_cells[lane]
         cheaper = other < best
         best = other if cheaper else best
         length = other_length if cheaper else length
@@ -156,5 +144,5 @@ def _step(total: tuple[F64, F64, F64, F64], cells: tuple[F64, F64, F64, F64], co
         cheaper = other < best
         best = other if cheaper else best
         length = other_length if cheaper else length
-        here[lane] = best + cost[lane]
-        here_cells[lane] = length + 1.0
+        total[lane] = best + cost[lane]
+        cells[lane] = length + 1.0

@@ -10,9 +10,11 @@ lanes hold one window each.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
+from numpy.typing import NDArray
 
-from models.alignment.sequences import F32, I64, Precision, place_unit_rows
+from models.alignment.sequences import F32, F64, I64, Precision, place_unit_rows
 
 LANES = 16
 """Videos in lockstep: two AVX-512 or four AVX2 registers of float64."""
@@ -93,3 +95,15 @@ def plan_blocks(lengths: I64) -> list[Block]:
             blocks.append(Block(lengths=by_lane[first:group], starts=starts, videos=members))
             first = group
     return blocks
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def lane_costs(similarity: NDArray[np.floating], cost: F64) -> None:
+    """Write 1 - similarity of each lane; a loop of its own, because one that also widens is not vectorised.
+
+    Args:
+        similarity: (LANES,) float32 or float64.
+        cost: (LANES,) float64.
+    """
+    for lane in range(LANES):
+        cost[lane] = 1.0 - similarity[lane]

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.alignment.dtw import Alignment
-from models.alignment.lanes import LANES
+from models.alignment.lanes import LANES, lane_costs
 from models.alignment.sequences import F32, F64, I64, Precision
 from models.alignment.tiles import score_matrix
 
@@ -117,76 +117,70 @@ def otam_kernel(
     similarity: NDArray[np.floating], text_starts: I64, starts: I64, lengths: I64, drop_costs: F64, out: F64
 ) -> None:
     """Write the score, and the sum of both totals, of each text and lane; arguments as `models.alignment.tiles`."""
-    most = np.max(text_starts[1:] - text_starts[:-1])
-    forward, backward = np.empty((2, most + 1, LANES)), np.empty((2, most + 1, LANES))
     for text in range(len(text_starts) - 1):
-        rows = similarity[text_starts[text] : text_starts[text + 1]]
-        for group in range(len(lengths)):
-            slots = slice(group * LANES, (group + 1) * LANES)
-            _align_lanes(rows, starts[group], lengths[group], forward, backward, out[:, text, slots])
+        _align_text(similarity[text_starts[text] : text_starts[text + 1]], starts, lengths, out[:, text])
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _align_lanes(rows: NDArray[np.floating], start: int, lengths: I64, forward: F64, backward: F64, out: F64) -> None:
-    """Align one text with one group, window by window, in both orientations at once.
+def _align_text(rows: NDArray[np.floating], starts: I64, lengths: I64, out: F64) -> None:
+    """Align one text with all groups, window by window, in both orientations at once.
 
     Forward the real columns end with the window, where the right zero column takes the least over all rows; backward
-    it takes the least over all windows of the last sentence. Row 0 of both buffers is a border.
+    it takes the least over all windows of the last sentence. Row 0 of both buffers is a border. The buffers are made
+    here and the step is inlined, because only then the compiler knows that they do not overlap, and vectorises.
     """
     num_rows = len(rows)
-    least = np.full(LANES, np.inf)
+    forward, backward = np.empty((2, num_rows + 1, LANES)), np.empty((2, num_rows + 1, LANES))
+    cost, least = np.empty(LANES), np.empty(LANES)
     forward[:, 0] = np.inf
-    _first_window(rows, start, forward[0], backward[0])
-    ended, column = 0, start
-    for j in range(lengths[-1]):
-        old, new = 1 - j % 2, j % 2
-        if j > 0:
-            # Backward, this window's first sentence may come from the left zero column or from the window before.
-            backward[old, 0] = backward[old, 1]
-            backward[new, 0] = 0.0
-            _next_window(rows, column - ended, (forward[old], forward[new]), (backward[old], backward[new]))
-        for lane in range(LANES):
-            least[lane] = min(least[lane], backward[new, num_rows, lane])
-        column += LANES - ended
-        while ended < LANES and lengths[ended] == j + 1:
-            one_way = np.min(forward[new, 1 : num_rows + 1, ended])
-            out[0, ended] = -one_way / num_rows - least[ended] / lengths[ended]
-            out[1, ended] = one_way + least[ended]
-            ended += 1
+    for group in range(len(lengths)):
+        _first_window(rows, starts[group], forward[0], backward[0])
+        least[:] = backward[0, num_rows]
+        ended, column = 0, starts[group]
+        for j in range(lengths[group, -1]):
+            old, new = 1 - j % 2, j % 2
+            if j > 0:
+                # Backward, the first sentence comes from the left zero column or from the window before.
+                backward[old, 0] = backward[old, 1]
+                backward[new, 0] = 0.0
+                for i in range(num_rows):
+                    lane_costs(rows[i, column - ended : column - ended + LANES], cost)
+                    _step(forward[old, i], forward[old, i + 1], cost, forward[new, i + 1])
+                    _step(backward[old, i], backward[new, i], cost, backward[new, i + 1])
+                _keep_least(least, backward[new, num_rows])
+            column += LANES - ended
+            while ended < LANES and lengths[group, ended] == j + 1:
+                one_way, slot = np.min(forward[new, 1:, ended]), group * LANES + ended
+                out[0, slot] = -one_way / num_rows - least[ended] / lengths[group, ended]
+                out[1, slot] = one_way + least[ended]
+                ended += 1
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _first_window(rows: NDArray[np.floating], start: int, forward: F64, backward: F64) -> None:
     """Forward this is the first real column, which knows (1, 0); backward it is the cumulative row."""
-    for i in range(len(rows)):
-        for lane in range(LANES):
+    for lane in range(LANES):
+        forward[1, lane] = backward[1, lane] = 1.0 - rows[0, start + lane]
+        for i in range(1, len(rows)):
             cost = 1.0 - rows[i, start + lane]
-            if i == 0:
-                forward[1, lane] = cost
-                backward[1, lane] = cost
-            else:
-                forward[i + 1, lane] = cost + min(0.0, forward[i, lane])
-                backward[i + 1, lane] = cost + backward[i, lane]
+            forward[i + 1, lane] = cost + min(0.0, forward[i, lane])
+            backward[i + 1, lane] = cost + backward[i, lane]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _next_window(rows: NDArray[np.floating], start: int, forward: tuple[F64, F64], backward: tuple[F64, F64]) -> None:
-    """One window further in every lane: both recurrences take the lesser of two neighbours.
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _step(one: F64, other: F64, cost: F64, here: F64) -> None:
+    """One cell of every lane from the cheaper of two neighbours.
 
     Forward these are the row above and the same row, both one window back; backward the sentence before, one window
     back and in this window.
     """
-    cost = np.empty(LANES)
-    for i in range(len(rows)):
-        similarity = rows[i, start : start + LANES]
-        for lane in range(LANES):
-            cost[lane] = 1.0 - similarity[lane]
-        _step(forward[0][i], forward[0][i + 1], cost, forward[1][i + 1])
-        _step(backward[0][i], backward[1][i], cost, backward[1][i + 1])
-
-
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _step(one: F64, other: F64, cost: F64, here: F64) -> None:
     for lane in range(LANES):
         a, b = one[lane], other[lane]
         here[lane] = cost[lane] + (b if b < a else a)
+
+
+@numba.njit(cache=True, nogil=True, inline="always")  # type: ignore[untyped-decorator]
+def _keep_least(least: F64, found: F64) -> None:
+    for lane in range(LANES):
+        a, b = least[lane], found[lane]
+        least[lane] = b if b < a else a

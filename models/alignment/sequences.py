@@ -97,13 +97,19 @@ def _place(vectors: F32, rows: I64, target: F64) -> bool:
     """Normalise row by row; False if a norm is not finite."""
     for source in range(len(rows)):
         vector, unit = vectors[source], target[rows[source]]
-        squares = 0.0
-        for e in range(len(vector)):
-            squares += np.float64(vector[e]) * np.float64(vector[e])
-        norm = np.sqrt(squares)
+        norm = np.sqrt(_sum_of_squares(vector))
         if not np.isfinite(norm):
             return False
         divisor = norm if norm > 0.0 else 1.0
         for e in range(len(vector)):
             unit[e] = np.float64(vector[e]) / divisor
     return True
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator]
+def _sum_of_squares(vector: F32) -> float:
+    """In whatever order the machine's vectors suggest; always the same one on one machine."""
+    squares = 0.0
+    for e in range(len(vector)):
+        squares += np.float64(vector[e]) * np.float64(vector[e])
+    return squares

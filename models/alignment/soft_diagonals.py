@@ -4,7 +4,8 @@ The grid is sheared, so that diagonal t holds the cells (i, t - i) with i along 
 cell then lie on the diagonals t - 1 and t - 2, at i and i - 1, and every step is a few tensor operations over all pairs
 and all cells of a diagonal. Which predecessors a cell has is a table, so DTW and OTAM are one walk over two tables.
 
-Letters: B pairs, R rows, G columns of the grid, T = R + G - 1 diagonals; the 4 sources are diagonal, above, left, start.
+Letters: B pairs, R rows, G columns of the grid, T = R + G - 1 diagonals. The 4 sources of a cell are
+diagonal, above, left and start.
 """
 
 from typing import Any
@@ -44,41 +45,46 @@ class DiagonalPaths(torch.autograd.Function):
             older, newer = diagonals[-2], diagonals[-1]
             start = torch.zeros_like(newer[:, 1:])
             costs = torch.stack((older[:, :-1], newer[:, :-1], newer[:, 1:], start), dim=-1) + closed[t]
-            log_sum = torch.logsumexp(costs / -gamma, dim=-1)
-            shares.append(torch.exp(costs / -gamma - log_sum[..., None]))
-            diagonals.append(F.pad(sheared[t] - gamma * log_sum, (1, 0), value=BLOCKED))
+            least = costs.amin(dim=-1, keepdim=True)
+            scaled = (least - costs) / gamma
+            shares.append(scaled.softmax(dim=-1))
+            softest = least[..., 0] - gamma * scaled.logsumexp(dim=-1)
+            diagonals.append(F.pad(sheared[t] + softest, (1, 0), value=BLOCKED))
         totals = torch.stack(diagonals[2:])
         ctx.save_for_backward(torch.stack(shares), ends)
         return totals[ends.sum(dim=1), torch.arange(num_pairs, device=grid.device), ends[:, 0] + 1]
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         """Hand each last cell's weight back along the shares."""
         shares, ends = ctx.saved_tensors
         num_diagonals, num_pairs, num_rows, _ = shares.shape
-        weights = grad.new_zeros(num_diagonals + 2, num_pairs, num_rows + 1).to(shares.dtype)
+        weights = shares.new_zeros(num_diagonals, num_pairs, num_rows)
         pairs = torch.arange(num_pairs, device=grad.device)
         weights[ends.sum(dim=1), pairs, ends[:, 0]] = grad.to(shares.dtype)
         for t in range(num_diagonals - 1, -1, -1):
-            handed = weights[t, :, :-1, None] * shares[t]
+            handed = weights[t, :, :, None] * shares[t]
             if t >= 1:
-                weights[t - 1, :, :-1] += handed[..., LEFT]
-                weights[t - 1, :, : num_rows - 1] += handed[:, 1:, ABOVE]
+                weights[t - 1] += handed[..., LEFT]
+                weights[t - 1, :, :-1] += handed[:, 1:, ABOVE]
             if t >= 2:
-                weights[t - 2, :, : num_rows - 1] += handed[:, 1:, DIAGONAL]
-        return unshear(weights[:num_diagonals, :, :num_rows].permute(1, 2, 0)), None, None, None
+                weights[t - 2, :, :-1] += handed[:, 1:, DIAGONAL]
+        return unshear(weights.permute(1, 2, 0)), None, None, None
 
 
 def shear(grid: Tensor, fill: float) -> Tensor:
     """Shift row i right by i: (..., R, G) -> (..., R, R + G - 1), `fill` where nothing lands."""
     num_rows, num_columns = grid.shape[-2:]
     flat = F.pad(grid, (0, num_rows), value=fill).flatten(-2)
-    return flat[..., : num_rows * (num_rows + num_columns - 1)].unflatten(-1, (num_rows, num_rows + num_columns - 1))
+    width = num_rows + num_columns - 1
+    sheared: Tensor = flat[..., : num_rows * width].unflatten(-1, (num_rows, width))
+    return sheared
 
 
 def unshear(sheared: Tensor) -> Tensor:
     """Undo `shear`: (..., R, T) -> (..., R, T - R + 1)."""
     num_rows, num_diagonals = sheared.shape[-2:]
     flat = F.pad(sheared.flatten(-2), (0, num_rows))
-    return flat.unflatten(-1, (num_rows, num_diagonals + 1))[..., : num_diagonals - num_rows + 1].contiguous()
+    grid: Tensor = flat.unflatten(-1, (num_rows, num_diagonals + 1))
+    return grid[..., : num_diagonals - num_rows + 1].contiguous()

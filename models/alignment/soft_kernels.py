@@ -48,7 +48,7 @@ class LanePaths(torch.autograd.Function):
         return torch.from_numpy(totals).to(cost.dtype)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch leaves it untyped
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Walk every grid back from its last cell."""
         rows, columns, shares, otam, shape = ctx.walk
@@ -89,7 +89,7 @@ def _cell(diagonal: F64, above: F64, left: F64, gamma: float, total: F64, shares
     sharpness = 1.0 / gamma
     for lane in range(LANES):
         a, b, c = diagonal[lane], above[lane], left[lane]
-        least = min(min(a, b), c)
+        least = min(a, b, c)
         a, b, c = _exp((least - a) * sharpness), _exp((least - b) * sharpness), _exp((least - c) * sharpness)
         summed = a + b + c
         total[lane] += least - gamma * _log_1_to_3(summed)

@@ -17,12 +17,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
 
 from models.backbones.restricted_pickle import READING_FAILURES
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _FILTERS: dict[int, str] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
+
+_FAILURES: tuple[type[Exception], ...] = (ValueError, SafetensorError, *READING_FAILURES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,12 +124,13 @@ class ClipTowers:
         """
         dtype = torch.float32 if precision == "float32" else torch.bfloat16
         try:
+            transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a library draws nothing
             model, loading = AutoModel.from_pretrained(
                 source, trust_remote_code=False, dtype=dtype, output_loading_info=True
             )
             self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
             self.preprocess = _preprocessing(source, image_size=int(model.config.vision_config.image_size))
-        except (ValueError, SafetensorError, *READING_FAILURES) as error:
+        except _FAILURES as error:
             raise ValueError(f"CLIP {source}: cannot be loaded ({error}); give a local folder or a hub id") from error
         _refuse_gaps(source, model, loading)
         if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):

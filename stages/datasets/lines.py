@@ -88,7 +88,7 @@ def read_fields(path: Path, columns: Sequence[str], *, delimiter: str = ",", has
         if not line.fields[0]:
             continue
         try:
-            values = next(csv.reader([line.fields[0]], delimiter=delimiter, strict=True))
+            values = next(csv.reader([line.fields[0]], delimiter=delimiter))
         except csv.Error as error:
             raise line.wrong(line.fields[0], f"fields between {delimiter!r} ({error})") from error
         if len(values) != len(columns):

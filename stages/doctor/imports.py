@@ -8,7 +8,6 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
 from typing import Any
 
 
@@ -17,8 +16,8 @@ def main(names: Sequence[str]) -> None:
     for name in names:
         _tell({"importing": name})
         try:
-            module = importlib.import_module(name)
-            facts = {**_FACTS.get(name, _no_facts)(module)}
+            module: Any = importlib.import_module(name)
+            facts = _FACTS[name](module) if name in _FACTS else {}
         except (ImportError, OSError, AttributeError, RuntimeError, ValueError) as error:
             _tell({"imported": name, "error": f"{type(error).__name__}: {error}"})
         else:
@@ -28,10 +27,6 @@ def main(names: Sequence[str]) -> None:
 def _tell(line: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
-
-
-def _no_facts(module: ModuleType) -> dict[str, Any]:
-    return {}
 
 
 def _torch_facts(torch: Any) -> dict[str, Any]:

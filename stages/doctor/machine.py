@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import stages
-from stages.doctor.records import Check
+from stages.doctor.records import Check, Verdict
 from stages.errors import ConfigError
 
 _DEADLINE_S = 300.0
@@ -104,7 +104,7 @@ def _library(name: str, distribution: str, found: Imported, *, needed: bool) -> 
         extra = f", libavcodec {found.facts['libavcodec']}" if "libavcodec" in found.facts else ""
         return Check(name=distribution, verdict="ok", found=(found.version or "version unknown") + extra)
     advice = "install it again: make install" if needed else "without it the decoder of that name cannot be chosen"
-    verdict = "problem" if needed else "warning"
+    verdict: Verdict = "problem" if needed else "warning"
     return Check(name=distribution, verdict=verdict, found=f"{found.version or 'absent'}: {found.error}", advice=advice)
 
 

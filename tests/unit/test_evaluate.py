@@ -233,7 +233,7 @@ def test_measures_the_test_split_and_nothing_else(tmp_path: Path, splits: Path) 
     assert ranks.column_names == ["protocol", "query_id", "rank", "target_id", "score"]
     assert not any("video003" in query for query in ranks.column("query_id").to_pylist())
     record = outcome.artifacts["evaluation"].records[0]
-    assert record.info == {"videos": 6, "protocols": 6, "evaluated": 6}
+    assert record.info == {"videos": 6, "protocols": 9, "evaluated": 9}
 
 
 def test_the_page_shows_loss_failures_and_provenance_and_no_place_or_time(tmp_path: Path, splits: Path) -> None:

@@ -170,7 +170,7 @@ def test_a_set_that_is_too_small_says_why(videos: int) -> None:
 
 
 def test_no_pairs_is_said() -> None:
-    (result, _) = order_pairs(make_set(pairs={}), SETTINGS)
+    result, *_ = order_pairs(make_set(pairs={}), SETTINGS)
     assert result.not_evaluated == "the split 'test' names no pairs of videos that differ in order only"
     assert "rank" not in result.missing
 

@@ -103,8 +103,11 @@ def test_metrics_document_is_complete_json() -> None:
     assert list(document["protocols"]) == [
         "order_pairs.caption_average",
         "order_pairs.dtw",
+        "order_pairs.otam",
         "paragraph_to_video.caption_average",
         "paragraph_to_video.dtw",
+        "paragraph_to_video.otam",
+        "paragraph_to_video.drop_dtw",
         "text_to_window",
         "window_to_text",
     ]

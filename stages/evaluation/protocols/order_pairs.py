@@ -9,15 +9,24 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from models.alignment.caption_average import caption_average_matrix
+from models.alignment.dtw import dtw_score_matrix
+from models.alignment.otam import otam_score_matrix
 from stages.evaluation.bootstrap import means, pair_accuracy, paired_bootstrap
 from stages.evaluation.metrics import ranks_of_targets
-from stages.evaluation.protocols.paragraph_retrieval import SCORERS, SequenceScorer
+from stages.evaluation.protocols.paragraph_retrieval import SCORINGS, SequenceScorer
 from stages.evaluation.records import F64, EvaluatedVideo, EvaluationSet, ProtocolResult, RankedQueries, Score
 from stages.evaluation.scoring import ProtocolSettings, missing_counts
 
 _DEFINITION = "query = the whole narration of one video of a pair; gallery = the two videos of the pair"
 _CHANCE = 0.5
 _BASELINE = "caption_average"
+
+_SCORERS: dict[str, SequenceScorer] = {
+    "caption_average": caption_average_matrix,
+    "dtw": dtw_score_matrix,
+    "otam": otam_score_matrix,
+}
 
 Pair = tuple[str, EvaluatedVideo, EvaluatedVideo]
 
@@ -30,14 +39,14 @@ def order_pairs(evaluation: EvaluationSet, settings: ProtocolSettings) -> list[P
         settings: Bootstrap.
 
     Returns:
-        `order_pairs.caption_average` and `order_pairs.dtw`; the latter also holds the paired difference of the two.
+        `order_pairs.` `caption_average`, `dtw`, `otam`; the latter two also hold the paired difference to the first.
     """
     pairs = _complete_pairs(evaluation)
-    scores = {key: _pair_scores(pairs, scorer) for key, (_, _, scorer) in SCORERS.items()}
+    scores = {key: _pair_scores(pairs, scorer) for key, scorer in _SCORERS.items()}
     choices = {key: choices_of(values) for key, values in scores.items()}
     return [
         _result(key, evaluation, _measured(key, choices, settings) if pairs else (), _ranked(pairs, scores[key]))
-        for key in SCORERS
+        for key in _SCORERS
     ]
 
 
@@ -105,14 +114,14 @@ def _ranked(pairs: list[Pair], scores: F64) -> RankedQueries | None:
 def _result(
     key: str, evaluation: EvaluationSet, scores: tuple[Score, ...], ranked: RankedQueries | None
 ) -> ProtocolResult:
-    label, similarity, _ = SCORERS[key]
+    scoring = SCORINGS[key]
     complete = len(ranked) // 2 if ranked else 0
     why = "" if complete else _why_none(evaluation)
     return ProtocolResult(
         name=f"order_pairs.{key}",
-        title=f"Right one of a pair, {label}",
+        title=f"Right one of a pair, {scoring.label}",
         definition=_DEFINITION,
-        similarity=similarity,
+        similarity=scoring.similarity,
         scores=scores,
         ranked=ranked,
         unit="pair",

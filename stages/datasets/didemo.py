@@ -1,0 +1,57 @@
+"""DiDeMo: descriptions of moments, and the chunks of five seconds in which four people saw each.
+
+File: `{train,val,test}_data.json`.
+"""
+
+from pathlib import Path
+
+from stages.datasets.distinct import Distinct
+from stages.datasets.json_file import Node, read_json
+from stages.datasets.lines import without_suffix
+from stages.datasets.records import Annotations, DatasetVideo, MomentQuery
+
+CHUNK_S = 5.0
+
+
+def read_didemo(path: Path, split: str) -> Annotations:
+    """Read one of the three files.
+
+    Args:
+        path: the file.
+        split: which it is.
+
+    Raises:
+        ConfigError: it is not such a file, or an annotation_id stands twice; the key is named.
+    """
+    seen = Distinct("annotation_id")
+    videos: dict[str, DatasetVideo] = {}
+    moments = []
+    for node in read_json(path).elements():
+        file_name = node["video"].text()
+        source_id = without_suffix(file_name)
+        videos.setdefault(source_id, DatasetVideo(source_id=source_id, split=split, names=(file_name, source_id)))
+        moment = _moment(node, source_id)
+        seen.add(moment.query_id, node.where)
+        moments.append(moment)
+    return Annotations(name=f"DiDeMo {split}", videos=tuple(videos.values()), moments=tuple(moments))
+
+
+def _moment(node: Node, source_id: str) -> MomentQuery:
+    num_chunks = node["num_segments"].whole()
+    times = node["times"].elements()
+    if not times:
+        raise node["times"].wrong("a [first, last] chunk of at least one annotator")
+    return MomentQuery(
+        query_id=node["annotation_id"].name(),
+        source_id=source_id,
+        text=node["description"].text(),
+        num_chunks=num_chunks,
+        spans=tuple(_chunks(element, num_chunks) for element in times),
+    )
+
+
+def _chunks(node: Node, num_chunks: int) -> tuple[int, int]:
+    first, last = (element.whole() for element in node.elements(2))
+    if not first <= last < num_chunks:
+        raise node.wrong(f"[first, last] with first <= last < {num_chunks} chunks")
+    return first, last

@@ -1,0 +1,290 @@
+"""Measuring for half a minute: pieces of the corpus pass the real decode process, batches pass the networks."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import psutil
+import torch
+
+from stages.doctor.records import FileState
+from stages.errors import SampleError
+from stages.media.backbones import LoadedBackbone
+from stages.media.batches import read_batch
+from stages.media.consumers import Consumer
+from stages.media.geometry import Rgb
+from stages.media.isolation import IsolatedPool
+from stages.media.process import IsolationSettings
+from stages.media.thumbnails import encode_thumbnail
+
+_DECODE_SHARE = 0.5
+_MOST_SAMPLES = 16
+_SAMPLE_S = 1.0
+_MOST_PICTURES = 48
+_WATCH_EVERY_S = 0.2
+
+Pictures = dict[str, list[Rgb]]
+"""Some of those that each output gets, by label."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedOutput:
+    """One output of extract.
+
+    Attributes:
+        label: such as `features.s3d`.
+        consumer: which frames it wants.
+        batch_size: clips that its network sees at once; 0 without a network.
+        loaded: the network; None for thumbnails.
+    """
+
+    label: str
+    consumer: Consumer
+    batch_size: int = 0
+    loaded: LoadedBackbone | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationSettings:
+    """How to measure.
+
+    Attributes:
+        budget_s: seconds that measuring may take, beside opening the networks and a last batch.
+        decoder: of extract.
+        memory_mib: of a decode process.
+        threads: of torch.
+        load_s: seconds that opening the networks took.
+    """
+
+    budget_s: float = 30.0
+    decoder: str = "pyav"
+    memory_mib: int = 4096
+    threads: int = 1
+    load_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeSample:
+    """A piece of a file that was decoded, scaled and sent for all outputs.
+
+    Attributes:
+        file: which.
+        video_s: length of the piece, seconds.
+        busy_s: seconds that it took.
+    """
+
+    file: FileState
+    video_s: float
+    busy_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Calibration:
+    """What was measured.
+
+    Attributes:
+        samples: pieces that were decoded.
+        batch_s: seconds of one batch, by label.
+        thumbnail_s: seconds that encoding one takes.
+        thumbnail_bytes: its usual size.
+        start_s: seconds until the first decode process was ready and the networks were open.
+        memory_bytes: of one worker with its decode process, at its peak.
+        seconds: that all this took.
+    """
+
+    samples: list[DecodeSample] = field(default_factory=list)
+    batch_s: dict[str, float] = field(default_factory=dict)
+    thumbnail_s: float = 0.0
+    thumbnail_bytes: float = 0.0
+    start_s: float = 0.0
+    memory_bytes: int = 0
+    seconds: float = 0.0
+
+
+def calibrate(
+    folder: Path, files: Sequence[FileState], outputs: Sequence[PlannedOutput], settings: CalibrationSettings
+) -> Calibration:
+    """Measure.
+
+    Args:
+        folder: the media folder.
+        files: usable ones.
+        outputs: all that extract makes in its pass.
+        settings: how long, and with what.
+    """
+    begun = time.monotonic()
+    found = Calibration(start_s=settings.load_s)
+    with MemoryWatch() as memory:
+        pictures = _time_decoding(folder, files, outputs, settings, found)
+        _time_thumbnails(outputs, pictures, found)
+        until = begun + settings.budget_s
+        threads = torch.get_num_threads()
+        torch.set_num_threads(settings.threads)
+        for output in outputs:
+            if output.loaded is not None:
+                found.batch_s[output.label] = _time_batch(output, output.loaded, pictures.get(output.label, []), until)
+        torch.set_num_threads(threads)
+    found.memory_bytes = memory.peak_bytes
+    found.seconds = time.monotonic() - begun
+    return found
+
+
+def spread(files: Sequence[FileState], most: int) -> list[FileState]:
+    """Choose files to decode pieces of: evenly over all the work there is, so that heavy files and kinds are in.
+
+    Args:
+        files: usable ones.
+        most: how many.
+
+    Returns:
+        Different files, in an order whose every beginning is spread as well.
+    """
+    ordered = sorted(files, key=lambda file: (file.video_codec, file.width * file.height, file.path))
+    ends = np.cumsum([work(file) for file in ordered])
+    if not len(ends) or ends[-1] <= 0:
+        return []
+    points = [_reversed_bits(number) * ends[-1] for number in range(most)]
+    chosen = [ordered[int(np.searchsorted(ends, point, side="right"))] for point in points]
+    return list(dict.fromkeys(chosen))
+
+
+def work(file: FileState) -> float:
+    """How much there is to decode: packets times pixels."""
+    return float(file.num_packets) * file.width * file.height
+
+
+class MemoryWatch:
+    """The most memory that this process and its children took, as the sum of the proportional set sizes of each."""
+
+    def __init__(self) -> None:
+        self._own = self._children = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Of both; while one decodes the other computes, so their peaks add up."""
+        return self._own + self._children
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while True:
+            self._own = max(self._own, _memory(me))
+            self._children = max(self._children, sum(_memory(child) for child in me.children(recursive=True)))
+            if self._stopped.wait(_WATCH_EVERY_S):
+                return
+
+
+def _memory(process: psutil.Process) -> int:
+    try:
+        info = process.memory_full_info()
+    except psutil.Error:  # it has ended, or is not ours
+        return 0
+    return int(getattr(info, "pss", info.rss))
+
+
+def _reversed_bits(number: int) -> float:
+    """Van der Corput's sequence: 1/2, 1/4, 3/4, 1/8, ..."""
+    value, step, number = 0.0, 0.5, number + 1
+    while number:
+        value, step, number = value + step * (number & 1), step / 2, number >> 1
+    return value
+
+
+def _time_decoding(
+    folder: Path,
+    files: Sequence[FileState],
+    outputs: Sequence[PlannedOutput],
+    settings: CalibrationSettings,
+    found: Calibration,
+) -> Pictures:
+    """Decode pieces; returns some pictures of each output."""
+    isolation = IsolationSettings(deadline_s=max(settings.budget_s, 10.0), memory_mib=settings.memory_mib)
+    until = time.monotonic() + _DECODE_SHARE * settings.budget_s
+    pictures: Pictures = {}
+    arguments = {"decoder": settings.decoder, "consumers": [asdict(output.consumer) for output in outputs]}
+    starts: list[float] = []
+    with IsolatedPool(isolation) as pool:
+        for file in spread(files, _MOST_SAMPLES):
+            if time.monotonic() >= until:
+                break
+            asked = {**arguments, "required": {}, "path": str(folder / file.path)}
+            try:
+                sample, start_s = _time_piece(pool.stream("sample", asked), file, outputs, pictures)
+            except SampleError:  # how it ends belongs to the full examination
+                continue
+            found.samples.append(sample)
+            starts.append(max(start_s - file.scan_s, 0.0))
+    found.start_s += max(starts, default=0.0)
+    return pictures
+
+
+def _time_piece(
+    messages: Iterator[tuple[Mapping[str, Any], bytearray]],
+    file: FileState,
+    outputs: Sequence[PlannedOutput],
+    pictures: Pictures,
+) -> tuple[DecodeSample, float]:
+    """Time the messages of one file for a second or so; also gives the seconds until the first one."""
+    asked = begun = time.monotonic()
+    covered_s = 0.0
+    times = [output.consumer.times(file.end_s)[0] for output in outputs]
+    for header, payload in messages:
+        if header["kind"] == "plan":
+            begun = time.monotonic()
+        elif header["kind"] == "batch":
+            batch = read_batch(header, payload)
+            request = header["request"]
+            kept = pictures.setdefault(outputs[request].label, [])
+            kept += [picture.copy() for picture in batch[: _MOST_PICTURES - len(kept)]]
+            last = min(header["first"] + len(batch), len(times[request])) - 1
+            covered_s = max(covered_s, float(times[request][last]))
+            if time.monotonic() - begun > _SAMPLE_S:
+                break
+        else:
+            covered_s = file.end_s
+    busy_s = time.monotonic() - begun
+    return DecodeSample(file=file, video_s=covered_s, busy_s=busy_s), begun - asked
+
+
+def _time_thumbnails(outputs: Sequence[PlannedOutput], pictures: Pictures, found: Calibration) -> None:
+    for output in outputs:
+        if output.loaded is None and output.label in pictures:
+            taken = []
+            for picture in pictures[output.label]:
+                begun = time.monotonic()
+                found.thumbnail_bytes += len(encode_thumbnail(picture)) / len(pictures[output.label])
+                taken.append(time.monotonic() - begun)
+            found.thumbnail_s = float(np.median(taken))  # the first one opens the library
+
+
+def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequence[Rgb], until: float) -> float:
+    """Seconds of one batch: the first one warms up, and counts only if there is no time for another."""
+    geometry = output.consumer.geometry
+    side = geometry.crop or geometry.short_side or 224
+    shape = pictures[0].shape if pictures else (side, side, 3)
+    size = (output.batch_size, output.consumer.frames_per_clip, *shape)
+    batch = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    taken = []
+    for _ in range(4):
+        begun = time.monotonic()
+        loaded.encode(batch)
+        taken.append(time.monotonic() - begun)
+        if time.monotonic() + taken[-1] > until:
+            break
+    return float(np.median(taken[1:] or taken))
