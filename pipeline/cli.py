@@ -235,6 +235,24 @@ def pool(
 
 
 @app.command()
+def export(
+    config: Config,
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    label: Annotated[str, typer.Option("--label", help="checkpoint, or index.")] = "checkpoint",
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Copy the newest checkpoint or index out of the store: a folder that can be moved and used anywhere."""
+    from pipeline import commands
+
+    names = commands.export(_load(config, set_), label, to)
+    if as_json:
+        _say_json(names)
+    else:
+        _say(f"wrote {', '.join(names)} to {to}")
+
+
+@app.command()
 def corpus(config: Config, set_: Set = None, as_json: Json = False) -> None:
     """Render the generated corpus that the configuration describes into its media folder."""
     from pipeline import commands

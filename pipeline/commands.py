@@ -1,7 +1,9 @@
 """What the commands do, between the command line and the engine."""
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
@@ -95,6 +97,28 @@ def newest_artifact(config: RunConfig, label: str) -> Artifact:
     if not found:
         raise NotSealed(f"{config.name}: there is no sealed {label} in {config.root}; run `fabula run` first")
     return require_sealed(found[0])
+
+
+def export(config: RunConfig, label: str, folder: Path) -> list[str]:
+    """Copy the newest artifact of a label into a folder, its files under their own names.
+
+    Raises:
+        ConfigError: the folder holds something already, or the artifact has several units.
+        NotSealed: there is no such artifact.
+    """
+    artifact = newest_artifact(config, label)
+    if len(artifact.records) != 1:
+        raise ConfigError(
+            f"--label {label}: it has {len(artifact.records)} units; only a checkpoint or an index is one"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"--to {folder}: this folder is not empty; name a new one")
+    (record,) = artifact.records
+    for file in record.files:
+        target = folder / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(artifact.path(file), target)
+    return [file.name for file in record.files]
 
 
 def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str, Any]:

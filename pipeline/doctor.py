@@ -196,7 +196,7 @@ def _predict(
         threads=extract.threads,
         load_s=load_s,
     )
-    num_cores = os.cpu_count() or 1
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     by_ray = settings.executor.workers or max(num_cores // extract.threads, 1)
     shape = RunShape(
         videos_per_shard=extract.videos_per_shard,

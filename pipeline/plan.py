@@ -43,7 +43,7 @@ def resolve(config: RunConfig) -> RunConfig:
     if choice.kind == "s3d-text" and choice.path:
         s3d = s3d.model_copy(update={"weights": Path(choice.path)})
     if "preset" not in s3d.model_fields_set:
-        s3d = s3d.model_copy(update={"preset": "videoclip" if s3d.weights or choice.kind == "dual" else "demo"})
+        s3d = s3d.model_copy(update={"preset": choice.preset or ("videoclip" if s3d.weights else "demo")})
     clip = extract.clip
     if choice.kind == "clip" and clip is None:
         clip = ClipConfig(model=choice.path or "")

@@ -132,7 +132,7 @@ def _describe(stage: Stage, output: Output, units: Sequence[Unit], generations: 
         stage=stage.name,
         version=stage.version,
         schema=output.schema,
-        fingerprint=fingerprint({unit_id: unit.fingerprint for unit_id, unit in planned.items()}),
+        fingerprint=fingerprint([output.label, {unit_id: unit.fingerprint for unit_id, unit in planned.items()}]),
         about=output.about,
         units=planned,
     )

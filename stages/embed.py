@@ -58,11 +58,13 @@ class EncoderChoice:
         kind: `train` the checkpoint of this run, `dual` a checkpoint of the user's, or a frozen pair.
         path: dual: a folder of ours or a published file; clip: a folder or hub id; s3d-text: weights, None for random.
         backbone: whose features it reads.
+        preset: how these were cut out of the videos, if the checkpoint says so.
     """
 
     kind: Kind
     path: str | None = None
     backbone: Literal["s3d", "clip"] = "s3d"
+    preset: str | None = None
 
 
 def parse_encoder(text: str, *, train_backbone: Literal["s3d", "clip"] = "s3d") -> EncoderChoice:
@@ -87,7 +89,8 @@ def parse_encoder(text: str, *, train_backbone: Literal["s3d", "clip"] = "s3d") 
             f"encoder = {text!r}: there is no such checkpoint; expected 'train', 's3d-text[:WEIGHTS]', 'clip:MODEL' "
             "or the path of one"
         )
-    return EncoderChoice(kind="dual", path=text, backbone=_backbone_of(Path(text)))
+    backbone, preset = _features_of(Path(text))
+    return EncoderChoice(kind="dual", path=text, backbone=backbone, preset=preset)
 
 
 @dataclass(frozen=True)
@@ -219,17 +222,18 @@ def content_of(name: str) -> dict[str, str]:
     return {"hub": name}
 
 
-def _backbone_of(path: Path) -> Literal["s3d", "clip"]:
-    """Whose features a checkpoint reads: a folder of ours says it, a published file is of S3D."""
+def _features_of(path: Path) -> tuple[Literal["s3d", "clip"], str | None]:
+    """Whose features a checkpoint reads, and their preset: our folder says it, a published file is VideoCLIP's."""
     import json
 
     if not path.is_dir():
-        return "s3d"
+        return "s3d", "videoclip"
     try:
-        backbone = json.loads((path / "encoder.json").read_bytes())["sizes"]["backbone"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        facts = json.loads((path / "encoder.json").read_bytes())
+        backbone, preset = facts["sizes"]["backbone"], facts.get("training", {}).get("preset")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"encoder = {path}: its encoder.json cannot be read ({type(error).__name__}: {error}); expected a folder "
-            "that train has written"
+            "that `fabula export` has written"
         ) from error
-    return "clip" if backbone == "clip" else "s3d"
+    return "clip" if backbone == "clip" else "s3d", preset

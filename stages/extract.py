@@ -151,7 +151,10 @@ class Extract(Stage):
         """One unit for each `videos_per_shard` positions that hold a video."""
         recipes = make_recipes(self.config)
         shards: dict[int, list[Video]] = defaultdict(list)
-        for video in read_videos(inputs["manifest"]):
+        videos = read_videos(inputs["manifest"])
+        if not videos:
+            raise ConfigError("[ingest] media: none of its files is a usable video; `fabula status` says why for each")
+        for video in videos:
             shards[video.position // self.config.videos_per_shard].append(video)
         return [_unit(number, shards[number], recipes) for number in sorted(shards)]
 

@@ -226,6 +226,7 @@ class TrainWorker:
             "steps": len(history),
             "num_videos": len(video_ids),
             "videos_xxh3_128": hash_bytes(trained_on),
+            "preset": self._features.about["preset"]["name"],
         }
         facts = json.loads((folder / ENCODER_FILE).read_bytes()) | {"training": training}
         (folder / ENCODER_FILE).write_bytes(pretty_json(facts))

@@ -169,7 +169,7 @@ def _padded(cost: F32, num_rows: int, num_columns: int) -> F32:
 
 def _otam_both(cost: F32, num_rows: int, num_columns: int) -> float:
     both = (np.pad(oriented, ((0, 0), (1, 1))) for oriented in (cost, cost.T))
-    return sum(_otam(_padded(oriented, num_rows, num_columns + 2)) for oriented in both)
+    return float(sum(_otam(_padded(oriented, num_rows, num_columns + 2)) for oriented in both))
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]  # numba has no types

@@ -124,7 +124,7 @@ class ClipTowers:
         """
         dtype = torch.float32 if precision == "float32" else torch.bfloat16
         try:
-            transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # a library draws nothing
+            transformers_logging.disable_progress_bar()  # a library draws nothing
             model, loading = AutoModel.from_pretrained(
                 source, trust_remote_code=False, dtype=dtype, output_loading_info=True
             )

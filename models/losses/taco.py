@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Empty = Literal["zero", "uniform"]
+Normalisation = Literal["sum", "softmax", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,29 +60,42 @@ def inverse_document_frequency(document_frequency: Tensor, num_documents: int, *
 
 
 def token_weights(
-    idf: Tensor, interest_mask: Tensor, token_mask: Tensor | None = None, *, empty: Empty = "zero"
+    idf: Tensor,
+    interest_mask: Tensor,
+    token_mask: Tensor | None = None,
+    *,
+    empty: Empty = "zero",
+    normalisation: Normalisation = "sum",
 ) -> Tensor:
-    """Normalise idf weights to sum 1 within each sentence.
+    """Turn idf into weights that sum to 1 within each sentence.
 
     Args:
         idf: (B, P) float >= 0; a sub-word has its word's.
         interest_mask: (B, P) bool, nouns and verbs.
         token_mask: (B, P) bool, all real tokens; needed for `empty="uniform"`.
         empty: A sentence without noun and verb weighs nothing ("zero"), or all its tokens alike ("uniform").
+        normalisation: Divide by the sum, as published, take a softmax, or leave idf as it is ("none").
 
     Returns:
-        (B, P) float. Where all idf of a sentence are 0 its nouns and verbs share alike.
+        (B, P) float32, 0 outside the mask. With "sum", where all idf of a sentence are 0, its tokens share alike.
 
     Raises:
-        ValueError: `empty` is not as said, or needs a mask that is missing.
+        ValueError: An option is not as said, or needs a mask that is missing.
     """
     if empty not in ("zero", "uniform") or (empty == "uniform" and token_mask is None):
         raise ValueError(f"empty: got {empty!r}, expected zero, or uniform together with token_mask")
-    raw = idf.float() * interest_mask
-    flat = interest_mask
+    if normalisation not in ("sum", "softmax", "none"):
+        raise ValueError(f"normalisation: got {normalisation!r}, expected sum, softmax or none")
+    chosen, raw = interest_mask, idf.float()
     if empty == "uniform" and token_mask is not None:
-        flat = torch.where(interest_mask.any(dim=1, keepdim=True), interest_mask, token_mask)
-    raw = torch.where(raw.sum(dim=1, keepdim=True) > 0, raw, flat.float())
+        lacking = ~interest_mask.any(dim=1, keepdim=True)
+        chosen, raw = torch.where(lacking, token_mask, interest_mask), torch.where(lacking, 1.0, raw)
+    if normalisation == "softmax":
+        return raw.masked_fill(~chosen, -torch.inf).softmax(dim=1).nan_to_num(0.0)
+    raw = raw * chosen
+    if normalisation == "none":
+        return raw
+    raw = torch.where(raw.sum(dim=1, keepdim=True) > 0, raw, chosen.float())
     return raw / raw.sum(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
 
 

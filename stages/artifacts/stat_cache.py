@@ -4,6 +4,7 @@ The cache lies beside the artifacts, is none, and may be deleted: then everythin
 """
 
 import io
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from stages.artifacts.tables import INT64, STRING, columns_table, read_table
 from stages.errors import Corrupt, SchemaMismatch
 
 _SCHEMA = {"path": STRING, "size": INT64, "mtime_ns": INT64, "inode": INT64, "hash": STRING}
+logger = logging.getLogger(__name__)
+
 _FILES_PER_SAVE = 2_000
 _HASH_THREADS = 4
 
@@ -46,7 +49,10 @@ class FoundFile:
 
 
 def scan(folder: Path) -> Iterator[FoundFile]:
-    """Every file below a folder, hidden ones and linked folders left out, in no particular order."""
+    """Every file below a folder, hidden ones and linked folders left out, in no particular order.
+
+    A link to nothing is a file, too: it cannot be read, and whoever asked for it should hear so.
+    """
     pending = [("", os.fspath(folder))]
     while pending:
         prefix, directory = pending.pop()
@@ -56,8 +62,10 @@ def scan(folder: Path) -> Iterator[FoundFile]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((f"{prefix}{entry.name}/", entry.path))
-                elif entry.is_file():
-                    stat = entry.stat()
+                elif entry.is_dir():
+                    logger.warning("linked_folder_not_followed path=%s", prefix + entry.name)
+                else:
+                    stat = entry.stat(follow_symlinks=entry.is_file())
                     yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 

@@ -1,5 +1,7 @@
 """Measuring for half a minute: pieces of the corpus pass the real decode process, batches pass the networks."""
 
+import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +26,12 @@ from stages.media.thumbnails import encode_thumbnail
 
 _DECODE_SHARE = 0.5
 _MOST_SAMPLES = 16
+_POINTS_A_FILE = 4  # a heavy file is hit by several
 _SAMPLE_S = 1.0
 _MOST_PICTURES = 48
 _WATCH_EVERY_S = 0.2
+_CROWDED = 20  # a thread that had less than a share like this waited for a card, not for a core
+_SHORT_S = 0.2  # CPU times are counted in hundredths of seconds
 
 Pictures = dict[str, list[Rgb]]
 """Some of those that each output gets, by label."""
@@ -75,7 +80,7 @@ class DecodeSample:
     Attributes:
         file: which.
         video_s: length of the piece, seconds.
-        busy_s: seconds that it took.
+        busy_s: seconds that it takes on a machine of its own: the CPU time of its process, at most the clock's.
     """
 
     file: FileState
@@ -94,6 +99,7 @@ class Calibration:
         thumbnail_bytes: its usual size.
         start_s: seconds until the first decode process was ready and the networks were open.
         memory_bytes: of one worker with its decode process, at its peak.
+        other_cores: cores that other programs took meanwhile.
         seconds: that all this took.
     """
 
@@ -103,6 +109,7 @@ class Calibration:
     thumbnail_bytes: float = 0.0
     start_s: float = 0.0
     memory_bytes: int = 0
+    other_cores: float = 0.0
     seconds: float = 0.0
 
 
@@ -117,7 +124,7 @@ def calibrate(
         outputs: all that extract makes in its pass.
         settings: how long, and with what.
     """
-    begun = time.monotonic()
+    begun, busy_before = time.monotonic(), _others_cpu_s()
     found = Calibration(start_s=settings.load_s)
     with MemoryWatch() as memory:
         pictures = _time_decoding(folder, files, outputs, settings, found)
@@ -131,6 +138,7 @@ def calibrate(
         torch.set_num_threads(threads)
     found.memory_bytes = memory.peak_bytes
     found.seconds = time.monotonic() - begun
+    found.other_cores = max(_others_cpu_s() - busy_before, 0.0) / found.seconds
     return found
 
 
@@ -148,9 +156,9 @@ def spread(files: Sequence[FileState], most: int) -> list[FileState]:
     ends = np.cumsum([work(file) for file in ordered])
     if not len(ends) or ends[-1] <= 0:
         return []
-    points = [_reversed_bits(number) * ends[-1] for number in range(most)]
+    points = [_reversed_bits(number) * ends[-1] for number in range(_POINTS_A_FILE * most)]
     chosen = [ordered[int(np.searchsorted(ends, point, side="right"))] for point in points]
-    return list(dict.fromkeys(chosen))
+    return list(dict.fromkeys(chosen))[:most]
 
 
 def work(file: FileState) -> float:
@@ -242,11 +250,11 @@ def _time_piece(
 ) -> tuple[DecodeSample, float]:
     """Time the messages of one file for a second or so; also gives the seconds until the first one."""
     asked = begun = time.monotonic()
-    covered_s = 0.0
+    covered_s = cpu_before = 0.0
     times = [output.consumer.times(file.end_s)[0] for output in outputs]
     for header, payload in messages:
         if header["kind"] == "plan":
-            begun = time.monotonic()
+            begun, cpu_before = time.monotonic(), _children_cpu_s()
         elif header["kind"] == "batch":
             batch = read_batch(header, payload)
             request = header["request"]
@@ -258,7 +266,8 @@ def _time_piece(
                 break
         else:
             covered_s = file.end_s
-    busy_s = time.monotonic() - begun
+    clock_s, cpu_s = time.monotonic() - begun, _children_cpu_s() - cpu_before
+    busy_s = min(clock_s, cpu_s) if clock_s > _SHORT_S else clock_s
     return DecodeSample(file=file, video_s=covered_s, busy_s=busy_s), begun - asked
 
 
@@ -274,7 +283,10 @@ def _time_thumbnails(outputs: Sequence[PlannedOutput], pictures: Pictures, found
 
 
 def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequence[Rgb], until: float) -> float:
-    """Seconds of one batch: the first one warms up, and counts only if there is no time for another."""
+    """Seconds of one batch: the first one warms up, and counts only if there is no time for another.
+
+    With one thread it is the CPU time of this one, so that other programs do not matter.
+    """
     geometry = output.consumer.geometry
     side = geometry.crop or geometry.short_side or 224
     shape = pictures[0].shape if pictures else (side, side, 3)
@@ -282,9 +294,27 @@ def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequenc
     batch = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
     taken = []
     for _ in range(4):
-        begun = time.monotonic()
+        begun, cpu_before = time.monotonic(), time.thread_time()
         loaded.encode(batch)
-        taken.append(time.monotonic() - begun)
-        if time.monotonic() + taken[-1] > until:
+        clock_s, cpu_s = time.monotonic() - begun, time.thread_time() - cpu_before
+        taken.append(cpu_s if torch.get_num_threads() == 1 and cpu_s > clock_s / _CROWDED else clock_s)
+        if time.monotonic() + clock_s > until:
             break
     return float(np.median(taken[1:] or taken))
+
+
+def _children_cpu_s() -> float:
+    """CPU seconds of the processes below this one."""
+    total = 0.0
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has ended
+            used = child.cpu_times()
+            total += used.user + used.system
+    return total
+
+
+def _others_cpu_s() -> float:
+    """CPU seconds that everything else on this machine has used."""
+    whole, own = psutil.cpu_times(), os.times()
+    running = own.user + own.system + own.children_user + own.children_system
+    return float(sum(whole) - whole.idle - getattr(whole, "iowait", 0.0) - running)

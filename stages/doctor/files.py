@@ -78,7 +78,7 @@ def examine_files(
 
 
 def _examine(pool: IsolatedPool, folder: Path, file: FoundFile, sample: Mapping[str, Any]) -> FileState:
-    path = file.path.encode(errors="backslashreplace").decode()  # as ingest names it
+    path = os.fsencode(file.path).decode(errors="backslashreplace")  # as ingest names it
     if path != file.path:
         message = f"{path}: the file's name is no UTF-8; rename the file"
         return FileState(path=path, state="failed", cause=UNREADABLE, message=message, size_bytes=file.size)

@@ -50,10 +50,11 @@ def forecast(
     num_workers = max(min(shape.num_workers, len(units)), 1)
     scheduled = _schedule([_unit_seconds(*unit) for unit in units], num_workers)
     cpu_s = sum(decode) + sum(together) * shape.threads
+    free_cores = max(shape.num_cores - measured.other_cores, shape.num_cores / 2)
     return Forecast(
         num_videos=len(files),
         video_s=sum(file.end_s for file in files),
-        wall_s=measured.start_s + max(scheduled, cpu_s / shape.num_cores),
+        wall_s=measured.start_s + max(scheduled, cpu_s / free_cores),
         decode_cpu_s=sum(decode),
         model_s={label: sum(seconds) for label, seconds in model.items()},
         start_s=measured.start_s,
@@ -61,6 +62,7 @@ def forecast(
         memory_bytes=num_workers * (measured.memory_bytes + _WAITING_BYTES),
         num_workers=num_workers,
         num_sampled=len(measured.samples),
+        other_cores=measured.other_cores,
         calibration_s=measured.seconds,
     )
 

@@ -81,6 +81,7 @@ class Forecast:
         memory_bytes: peak of all processes together.
         num_workers: units that run at once.
         num_sampled: files of which a piece was decoded.
+        other_cores: cores that other programs took while this was measured; it is assumed that they go on.
         calibration_s: how long measuring took.
     """
 
@@ -94,6 +95,7 @@ class Forecast:
     memory_bytes: int
     num_workers: int
     num_sampled: int
+    other_cores: float
     calibration_s: float
 
     def lines(self) -> list[str]:
@@ -103,7 +105,8 @@ class Forecast:
         return [
             f"forecast for {self.num_videos} videos, {seconds_text(self.video_s)} long (from {self.num_sampled} "
             f"decoded samples, {self.calibration_s:.0f} s of measuring):",
-            f"  time   {seconds_text(self.wall_s)} with {self.num_workers} workers: decoding "
+            f"  time   {seconds_text(self.wall_s)} with {self.num_workers} workers, while other programs take "
+            f"{self.other_cores:.1f} cores: decoding "
             f"{seconds_text(self.decode_cpu_s)} of CPU, networks busy {model or 'not at all'}",
             f"  disk   {sum(self.disk_bytes.values()) / 2**20:.1f} MiB: {disk}",
             f"  memory {self.memory_bytes / 2**30:.2f} GiB at the peak",

@@ -9,9 +9,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from models.alignment.dtw import dtw_reference
 from numpy.typing import NDArray
 
+from models.alignment.dtw import dtw_reference
 from stages.errors import ArtifactError, ConfigError
 from stages.retrieval.bundle import Bundle, IndexedVideo
 from stages.retrieval.moments import Moment, find_moments

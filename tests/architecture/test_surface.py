@@ -27,6 +27,7 @@ OPTIONS = {
         "--bundle", "--config", "--encoder", "--hits", "--json", "--like", "--paragraph", "--set", "--tokenizer", "-k",
     ],
     "pool": ["--config", "--json", "--name"],
+    "export": ["--config", "--json", "--label", "--set", "--to"],
     "corpus": ["--config", "--json", "--set"],
 }  # fmt: skip
 NOT_RUN = ("make test", "make test-long", "make reproduce", "make bench", "make install ACCEL=cuda", "make demo-seeds")
@@ -102,8 +103,6 @@ def test_the_readme_s_commands_run(checkout: Path) -> None:
     for command in commands[1:]:
         sh(command, checkout)
     snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
-    bundle = next((checkout / "out" / "demo" / "store" / "index").iterdir())
-    shutil.copytree(bundle, checkout / "out" / "demo" / "bundle")
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     done = subprocess.run(
         [sys.executable, "-c", snippet], cwd=checkout, env=environment, capture_output=True, text=True, check=True

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.media import make_sound, make_video
+from tests.media import Numbered, make_sound, make_video
 from tests.small_run import SmallRun
 
 
@@ -58,11 +58,11 @@ def test_unreadable_file(frozen: SmallRun) -> None:
     with (frozen.videos / "locked.mp4").open("ab") as file:
         file.write(b"other bytes")
     (frozen.videos / "locked.mp4").chmod(0)
-    if os.access(frozen.videos / "locked.mp4", os.R_OK):  # root reads everything: a link to nowhere stands for it
-        pytest.skip("this user can read files without permission")
+    (frozen.videos / "nowhere.mp4").symlink_to("gone.mp4")
     frozen.fabula("run", "--until", "ingest")
-    (failure,) = frozen.json("status")["artifacts"][0]["failures"]
-    assert failure["cause"] == "unreadable"
+    failures = {f["input"]: f["cause"] for f in frozen.json("status")["artifacts"][0]["failures"]}
+    readable = os.access(frozen.videos / "locked.mp4", os.R_OK)  # root reads everything
+    assert failures == {name: "unreadable" for name in ["nowhere.mp4"] + ([] if readable else ["locked.mp4"])}
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,17 @@ def test_query_before_there_is_an_index(frozen: SmallRun) -> None:
     assert "no sealed index" in message(frozen, "query", "a sentence", code=1)
 
 
-def test_query_to_an_empty_index(frozen: SmallRun) -> None:
+def test_a_corpus_without_one_usable_video(frozen: SmallRun) -> None:
     (frozen.videos / "text.mp4").write_text("no video\n" * 50)
-    frozen.fabula("run")
+    assert "none of its files is a usable video" in message(frozen, "run")
+    assert len(frozen.json("status")["artifacts"][0]["failures"]) == 1
+
+
+def test_query_to_an_empty_index(frozen: SmallRun) -> None:
+    make_video(frozen.videos / "short.mp4", Numbered(num_frames=10))
+    frozen.fabula("run", "--set", "extract.tail=drop")
+    (failure,) = frozen.json("status")["artifacts"][1]["failures"]
+    assert failure["cause"] == "empty_timeline"
     text = message(frozen, "query", "a sentence", code=1)
     assert "empty" in text
     assert len(text.splitlines()) == 1

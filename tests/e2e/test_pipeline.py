@@ -166,6 +166,14 @@ def test_a_moved_bundle_answers_alone(small_run: SmallRun, tmp_path: Path) -> No
     assert "1. demo-" in done.stdout
 
 
+def test_an_exported_checkpoint_embeds_another_corpus(small_run: SmallRun, tmp_path: Path) -> None:
+    small_run.fabula("export", "--to", str(tmp_path / "encoder"))
+    run = frozen(small_run, tmp_path / "run", str(tmp_path / "encoder"))
+    run.fabula("run")
+    assert run.json("query", "a red square")["encoder"] == small_run.json("query", "a red square")["encoder"]
+    assert "not empty" in small_run.fabula("export", "--to", str(tmp_path / "encoder"), code=2).stderr
+
+
 def test_verify_finds_a_flipped_byte(small_run: SmallRun, tmp_path: Path) -> None:
     assert small_run.json("verify")["problems"] == []
     run = copy_run(small_run, tmp_path)

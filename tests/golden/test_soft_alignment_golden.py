@@ -22,7 +22,9 @@ def golden(shared_dir: Path) -> dict[str, Tensor]:
         return {name: torch.from_numpy(file[name]) for name in file if file[name].dtype.kind == "f"}
 
 
-def differences(golden: dict[str, Tensor], name: str, case: int, run: Callable[[Tensor], Tensor]) -> tuple[float, float]:
+def differences(
+    golden: dict[str, Tensor], name: str, case: int, run: Callable[[Tensor], Tensor]
+) -> tuple[float, float]:
     cost = golden[f"cost_{case}"].flatten(0, 1).clone().requires_grad_()
     total = run(cost)
     (grad,) = torch.autograd.grad(total.sum(), cost)

@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.alignment.caption_average import caption_average_matrix
-from models.alignment.dtw import dtw_reference, dtw_score_matrix
+from models.alignment.caption_average import caption_average_kernel, caption_average_matrix
+from models.alignment.dtw import dtw_kernel, dtw_reference, dtw_score_matrix
+from models.alignment.otam import otam_score_matrix
+from models.alignment.tiles import score_similarity
+from tests.alignment_samples import each_pair, random_set, random_similarity
 
 
 def all_path_costs(cost: np.ndarray) -> list[float]:
@@ -60,6 +63,79 @@ def test_kernel_equals_reference(seed: int, with_ties: bool) -> None:
         assert averages[i, j] == pytest.approx(cosine.max(axis=1).mean(), abs=1e-9)
 
 
+def test_equals_the_oracle_on_ten_thousand_pairs() -> None:
+    rng, worst, num_cases = np.random.default_rng(0), 0.0, 0
+    while num_cases < 10_000:
+        case = random_similarity(rng)
+        scores, totals = score_similarity(dtw_kernel, *case)
+        for i, j, cost in each_pair(*case):
+            expected = dtw_reference(cost)
+            worst = max(worst, abs(scores[i, j] - expected.score) / abs(expected.score))
+            worst = max(worst, abs(totals[i, j] - expected.total) / abs(expected.total))
+            num_cases += 1
+    assert worst < 1e-5
+
+
+def test_equal_predecessors_are_chosen_as_the_oracle_chooses() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        similarity, texts, videos = random_similarity(rng)
+        whole = np.round(similarity)
+        scores, _ = score_similarity(dtw_kernel, whole, texts, videos)
+        for i, j, cost in each_pair(whole, texts, videos):
+            assert scores[i, j] == dtw_reference(cost).score
+
+
+def test_caption_average_of_given_similarities() -> None:
+    case = random_similarity(np.random.default_rng(2))
+    scores, _ = score_similarity(caption_average_kernel, *case)
+    for i, j, cost in each_pair(*case):
+        assert scores[i, j] == pytest.approx((1 - cost).max(axis=1).mean(), rel=1e-12)
+
+
+def test_a_constant_changes_no_ranking_of_caption_average() -> None:
+    similarity, texts, videos = random_similarity(np.random.default_rng(3))
+    before, after = (score_similarity(caption_average_kernel, similarity + c, texts, videos)[0] for c in (0.0, 60.0))
+    assert np.array_equal(before.argsort(axis=1), after.argsort(axis=1))
+
+
+@pytest.mark.parametrize("scorer", [dtw_score_matrix, otam_score_matrix, caption_average_matrix])
+def test_batches_threads_and_tiles_change_nothing(scorer, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    texts, videos = random_set(np.random.default_rng(4), num_texts=23, num_videos=50)
+    whole = scorer(texts, videos)
+    assert np.array_equal(whole, scorer(texts, videos, threads=3))
+    order = np.random.default_rng(5).permutation(len(videos))
+    assert scorer(texts, [videos[j] for j in order]) == pytest.approx(whole[:, order], rel=1e-12)
+    assert scorer(texts[7:9], videos[3:5]) == pytest.approx(whole[7:9, 3:5], rel=1e-12)
+    monkeypatch.setattr("models.alignment.tiles._TILE_CELLS", 500)
+    monkeypatch.setattr("models.alignment.lanes._BLOCK_COLUMNS", 100)
+    assert scorer(texts, videos) == pytest.approx(whole, rel=1e-12)
+    assert scorer(texts, videos, precision="float32") == pytest.approx(whole, rel=1e-5)
+
+
+@pytest.mark.parametrize("scorer", [dtw_score_matrix, otam_score_matrix, caption_average_matrix])
+def test_a_positive_factor_changes_no_ranking(scorer) -> None:  # type: ignore[no-untyped-def]
+    texts, videos = random_set(np.random.default_rng(6), num_texts=10, num_videos=40)
+    scaled = [video * np.float32(0.37) for video in videos]
+    assert np.array_equal(scorer(texts, videos).argsort(axis=1), scorer(texts, scaled).argsort(axis=1))
+
+
+def test_empty_sets_and_what_does_not_fit() -> None:
+    texts, videos = random_set(np.random.default_rng(7), num_texts=2, num_videos=3)
+    assert dtw_score_matrix([], videos).shape == (0, 3)
+    assert dtw_score_matrix(texts, []).shape == (2, 0)
+    with pytest.raises(ValueError, match="one encoder made both"):
+        dtw_score_matrix(texts, [np.ones((2, 5), np.float32)])
+    with pytest.raises(ValueError, match="one encoder made them all"):
+        dtw_score_matrix([*texts, np.ones((2, 5), np.float32)], videos)
+    with pytest.raises(ValueError, match="threads"):
+        dtw_score_matrix(texts, videos, threads=0)
+    with pytest.raises(ValueError, match="expected"):
+        score_similarity(dtw_kernel, np.zeros((3, 3)), [1, 1], [3])
+    with pytest.raises(ValueError, match="NaN"):
+        score_similarity(dtw_kernel, np.full((2, 3), np.nan), [1, 1], [3])
+
+
 def test_scale_of_the_embeddings_changes_nothing() -> None:
     rng = np.random.default_rng(0)
     texts = [rng.normal(size=(4, 8)).astype(np.float32) for _ in range(5)]
@@ -83,7 +159,9 @@ def test_golden_hard_dtw(shared_dir: Path) -> None:
     for name in golden.files:
         if name.startswith("hard_dtw_"):
             costs = golden[f"cost_{name.removeprefix('hard_dtw_')}"].astype(np.float64)
-            totals = [dtw_reference(cost).total for cost in costs.reshape(-1, *costs.shape[-2:])]
-            assert totals == pytest.approx(golden[name].ravel().tolist(), rel=1e-5, abs=1e-6)
+            for cost, expected in zip(costs.reshape(-1, *costs.shape[-2:]), golden[name].ravel(), strict=True):
+                _, total = score_similarity(dtw_kernel, 1 - cost, [len(cost)], [cost.shape[1]])
+                assert dtw_reference(cost).total == pytest.approx(expected, rel=1e-5, abs=1e-6)
+                assert total.item() == pytest.approx(expected, rel=1e-5, abs=1e-6)
             found += 1
     assert found == 6

@@ -89,7 +89,7 @@ def test_warns_of_random_weights_and_of_videos_seen_in_training() -> None:
 def test_nothing_to_measure_is_a_page_that_says_so() -> None:
     empty = make_set(num_pairs=0, without_features=("gone",))
     page = page_of(empty, failures=())
-    assert page.count("Not evaluated:") == 6
+    assert page.count("Not evaluated:") == 9
     assert "1 videos of the split without features: gone" in page
     assert "every input of the artifacts named below was used" in page
 
