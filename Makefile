@@ -19,7 +19,8 @@ SEEDS ?= 0 1 2
 export MEDIA CAPTIONS ENCODER OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-seeds run test test-long check lint bench clean
+.PHONY: help install demo demo-seeds run test test-long check lint clean
+.PHONY: bench bench-extract bench-train bench-eval bench-corpus
 .PHONY: ingest extract align train embed index evaluate
 
 help: ## list the targets
@@ -65,8 +66,19 @@ lint: $(INSTALL) ## ruff, mypy, import direction
 
 check: lint test ## what continuous integration asks for
 
-bench: $(INSTALL) ## the benchmarks of tests/benchmarks
-	$(BIN)/python -m pytest tests/benchmarks -m '' --benchmarks -s
+bench: bench-extract bench-train bench-eval bench-corpus ## all benchmarks; each prints ratios measured side by side
+
+bench-extract: $(INSTALL) ## S3D against float32 eager, the stage against its parts, decoding against ffmpeg
+	$(BIN)/python -m pytest tests/benchmarks/bench_extract.py -s
+
+bench-train: $(INSTALL) ## soft-DTW against a cell-by-cell loop
+	$(BIN)/python -m pytest tests/benchmarks/bench_soft.py -s
+
+bench-eval: $(INSTALL) ## sequence scores against the bare matrix product
+	$(BIN)/python -m pytest tests/benchmarks/bench_eval.py -s
+
+bench-corpus: $(INSTALL) ## the linear probe of the demo corpus: middle frame against clip
+	$(BIN)/python -m pytest tests/benchmarks/bench_corpus_probe.py -s
 
 clean: ## delete what runs made (out/), not the installation
 	rm -rf out

@@ -33,7 +33,7 @@ class LineProgress:
         self._is_terminal = self._stream.isatty()
         self._stage = ""
         self._num_units = self._num_todo = 0
-        self._started = self._last_shown = 0.0
+        self._started = self._last_shown = time.monotonic()
         self._width = 0
 
     def __enter__(self) -> Self:

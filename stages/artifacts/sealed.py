@@ -179,16 +179,17 @@ class Artifact:
         """Re-hash everything that is committed.
 
         Returns:
-            One line for each file that is missing or differs: what, where, got, expected.
+            One line for each file that is missing or differs: what, where, got, expected, what to do.
         """
         problems = []
         for record in self.records:
+            remedy = f"delete {self.directory.commit_path(record.unit_id)} and run again: its unit is then redone"
             for file in record.files:
                 path = self.path(file)
                 if not path.is_file():
-                    problems.append(f"{path}: missing, unit {record.unit_id} committed it")
+                    problems.append(f"{path}: missing, unit {record.unit_id} committed it; {remedy}")
                 elif (found := hash_file(path)) != file.hash:
-                    problems.append(f"{path}: hash {found}, committed was {file.hash}")
+                    problems.append(f"{path}: hash {found}, committed was {file.hash}; {remedy}")
         return problems
 
 

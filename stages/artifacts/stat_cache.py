@@ -110,8 +110,9 @@ class ContentHashes:
         return [file for file in files if known.get(file.path, (None, ""))[0] != file.key]
 
     def _hash(self, file: FoundFile) -> str:
+        path = self._folder / file.path
         try:
-            return hash_file(self._folder / file.path)
+            return hash_file(path) if path.is_file() else ""  # reading a pipe would wait for ever
         except OSError:
             return ""
 

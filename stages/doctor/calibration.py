@@ -1,20 +1,16 @@
 """Measuring for half a minute: pieces of the corpus pass the real decode process, batches pass the networks."""
 
-import contextlib
-import os
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import psutil
 import torch
 
 from stages.doctor.records import FileState
+from stages.doctor.usage import MemoryWatch, children_cpu_s, others_cpu_s
 from stages.errors import SampleError
 from stages.media.backbones import LoadedBackbone
 from stages.media.batches import read_batch
@@ -29,7 +25,6 @@ _MOST_SAMPLES = 16
 _POINTS_A_FILE = 4  # a heavy file is hit by several
 _SAMPLE_S = 1.0
 _MOST_PICTURES = 48
-_WATCH_EVERY_S = 0.2
 _CROWDED = 20  # a thread that had less than a share like this waited for a card, not for a core
 _SHORT_S = 0.2  # CPU times are counted in hundredths of seconds
 
@@ -124,7 +119,7 @@ def calibrate(
         outputs: all that extract makes in its pass.
         settings: how long, and with what.
     """
-    begun, busy_before = time.monotonic(), _others_cpu_s()
+    begun, busy_before = time.monotonic(), others_cpu_s()
     found = Calibration(start_s=settings.load_s)
     with MemoryWatch() as memory:
         pictures = _time_decoding(folder, files, outputs, settings, found)
@@ -138,7 +133,7 @@ def calibrate(
         torch.set_num_threads(threads)
     found.memory_bytes = memory.peak_bytes
     found.seconds = time.monotonic() - begun
-    found.other_cores = max(_others_cpu_s() - busy_before, 0.0) / found.seconds
+    found.other_cores = max(others_cpu_s() - busy_before, 0.0) / found.seconds
     return found
 
 
@@ -164,46 +159,6 @@ def spread(files: Sequence[FileState], most: int) -> list[FileState]:
 def work(file: FileState) -> float:
     """How much there is to decode: packets times pixels."""
     return float(file.num_packets) * file.width * file.height
-
-
-class MemoryWatch:
-    """The most memory that this process and its children took, as the sum of the proportional set sizes of each."""
-
-    def __init__(self) -> None:
-        self._own = self._children = 0
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Of both; while one decodes the other computes, so their peaks add up."""
-        return self._own + self._children
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stopped.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        me = psutil.Process()
-        while True:
-            self._own = max(self._own, _memory(me))
-            self._children = max(self._children, sum(_memory(child) for child in me.children(recursive=True)))
-            if self._stopped.wait(_WATCH_EVERY_S):
-                return
-
-
-def _memory(process: psutil.Process) -> int:
-    try:
-        info = process.memory_full_info()
-    except psutil.Error:  # it has ended, or is not ours
-        return 0
-    return int(getattr(info, "pss", info.rss))
 
 
 def _reversed_bits(number: int) -> float:
@@ -254,7 +209,7 @@ def _time_piece(
     times = [output.consumer.times(file.end_s)[0] for output in outputs]
     for header, payload in messages:
         if header["kind"] == "plan":
-            begun, cpu_before = time.monotonic(), _children_cpu_s()
+            begun, cpu_before = time.monotonic(), children_cpu_s()
         elif header["kind"] == "batch":
             batch = read_batch(header, payload)
             request = header["request"]
@@ -266,7 +221,7 @@ def _time_piece(
                 break
         else:
             covered_s = file.end_s
-    clock_s, cpu_s = time.monotonic() - begun, _children_cpu_s() - cpu_before
+    clock_s, cpu_s = time.monotonic() - begun, children_cpu_s() - cpu_before
     busy_s = min(clock_s, cpu_s) if clock_s > _SHORT_S else clock_s
     return DecodeSample(file=file, video_s=covered_s, busy_s=busy_s), begun - asked
 
@@ -301,20 +256,3 @@ def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequenc
         if time.monotonic() + clock_s > until:
             break
     return float(np.median(taken[1:] or taken))
-
-
-def _children_cpu_s() -> float:
-    """CPU seconds of the processes below this one."""
-    total = 0.0
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # it has ended
-            used = child.cpu_times()
-            total += used.user + used.system
-    return total
-
-
-def _others_cpu_s() -> float:
-    """CPU seconds that everything else on this machine has used."""
-    whole, own = psutil.cpu_times(), os.times()
-    running = own.user + own.system + own.children_user + own.children_system
-    return float(sum(whole) - whole.idle - getattr(whole, "iowait", 0.0) - running)

@@ -183,6 +183,10 @@ def test_verify_finds_a_flipped_byte(small_run: SmallRun, tmp_path: Path) -> Non
     tar.write_bytes(content)
     (problem,) = run.json("verify", code=1)["problems"]
     assert tar.name in problem
+    Path(problem.split("delete ")[1].split(" and run again")[0]).unlink()
+    run.fabula("run")
+    assert run.json("verify")["problems"] == []
+    assert run.committed() == small_run.committed()
 
 
 def test_prune_is_dry_unless_told(small_run: SmallRun, tmp_path: Path) -> None:

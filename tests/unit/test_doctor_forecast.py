@@ -1,13 +1,16 @@
 """The forecast's arithmetic on numbers that can be checked by hand, and the choice of what is measured."""
 
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 
-from stages.doctor.calibration import Calibration, DecodeSample, MemoryWatch, PlannedOutput, spread, work
+from stages.doctor.calibration import Calibration, DecodeSample, PlannedOutput, spread, work
 from stages.doctor.forecast import RunShape, decode_seconds, forecast
 from stages.doctor.records import FileState, seconds_text
+from stages.doctor.usage import MemoryWatch, children_cpu_s, others_cpu_s
 from stages.media.backbones import LoadedBackbone
 from stages.media.consumers import clip_consumer, window_consumer
 from stages.media.geometry import Geometry
@@ -67,6 +70,9 @@ def test_workers_share_units_but_not_cores() -> None:
     assert forecast(files, [S3D], measured(sample), shape(num_workers=3, num_cores=16)).wall_s == pytest.approx(22)
     crowded = forecast(files, [S3D], measured(sample), shape(num_workers=3, num_cores=2))
     assert crowded.wall_s == pytest.approx(2 + 66 / 2)
+    shared = measured(sample)
+    shared.other_cores = 5.0
+    assert forecast(files, [S3D], shared, shape(num_workers=3, num_cores=4)).wall_s == pytest.approx(2 + 66 / 2)
     together = forecast(files, [S3D], measured(sample), shape(num_workers=3, videos_per_shard=6))
     assert together.num_workers == 1
     assert together.memory_bytes == 1000 + (64 << 20)
@@ -94,6 +100,18 @@ def test_memory_is_watched() -> None:
         kept = np.ones(200 << 20, np.uint8)
         time.sleep(0.5)
     assert watch.peak_bytes > kept.nbytes
+
+
+def test_cpu_time_of_others_is_counted() -> None:
+    before, children = others_cpu_s(), children_cpu_s()
+    busy = "import time\nwhile time.process_time() < 0.5: pass\ninput()"
+    with subprocess.Popen([sys.executable, "-c", busy], stdin=subprocess.PIPE) as child:
+        until = time.monotonic() + 30
+        while children_cpu_s() - children < 0.5 and time.monotonic() < until:
+            time.sleep(0.05)
+        assert children_cpu_s() - children >= 0.5
+        child.communicate(b"\n")
+    assert others_cpu_s() >= before - 0.5
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1.25, "1.2 s"), (600, "10 min"), (36_000, "10.0 h")])
