@@ -15,7 +15,8 @@ from pipeline.progress import ProgressView
 from pipeline.run import RunContext, run_stages
 from pipeline.runs import start_run
 from stages.artifacts.layout import Store
-from stages.contract import Inputs, Worker
+from stages.artifacts.manifest import read_videos
+from stages.contract import Inputs, Unit, Worker
 from stages.doctor.records import Check, Diagnosis, FileState, Forecast
 from stages.errors import ConfigError
 from stages.extract import THUMBNAILS, Extract, ExtractConfig, ExtractWorker, S3DConfig, make_consumer, make_recipes
@@ -84,6 +85,10 @@ def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor],
 @dataclass(frozen=True)
 class DecodeOnly(Extract):
     """Extract whose networks see nothing: the same decoding, the same states, no features."""
+
+    def units(self, inputs: Inputs) -> list[Unit]:
+        """See `Extract.units`; that no file is usable is an answer here, and no error."""
+        return super().units(inputs) if read_videos(inputs["manifest"]) else []
 
     def open(self, inputs: Inputs) -> Worker:
         """See `Extract.open`."""

@@ -1,7 +1,9 @@
 """Measuring for half a minute: pieces of the corpus pass the real decode process, batches pass the networks."""
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,16 +123,17 @@ def calibrate(
     """
     begun, busy_before = time.monotonic(), others_cpu_s()
     found = Calibration(start_s=settings.load_s)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
     with MemoryWatch() as memory:
-        pictures = _time_decoding(folder, files, outputs, settings, found)
+        with _networks_busy(outputs):
+            pictures = _time_decoding(folder, files, outputs, settings, found)
         _time_thumbnails(outputs, pictures, found)
         until = begun + settings.budget_s
-        threads = torch.get_num_threads()
-        torch.set_num_threads(settings.threads)
         for output in outputs:
             if output.loaded is not None:
                 found.batch_s[output.label] = _time_batch(output, output.loaded, pictures.get(output.label, []), until)
-        torch.set_num_threads(threads)
+    torch.set_num_threads(threads)
     found.memory_bytes = memory.peak_bytes
     found.seconds = time.monotonic() - begun
     found.other_cores = max(others_cpu_s() - busy_before, 0.0) / found.seconds
@@ -237,16 +240,42 @@ def _time_thumbnails(outputs: Sequence[PlannedOutput], pictures: Pictures, found
             found.thumbnail_s = float(np.median(taken))  # the first one opens the library
 
 
+@contextmanager
+def _networks_busy(outputs: Sequence[PlannedOutput]) -> Iterator[None]:
+    """Let a network compute meanwhile, as it does in extract: both share caches, cores and the interpreter's lock."""
+    stopped = threading.Event()
+
+    def compute() -> None:
+        for output in outputs:
+            if output.loaded is not None:
+                batch = _batch(output, [])
+                while not stopped.is_set():
+                    output.loaded.encode(batch)
+
+    thread = threading.Thread(target=compute, name="networks-busy", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _batch(output: PlannedOutput, pictures: Sequence[Rgb]) -> Rgb:
+    """Noise of the shape that the network of an output gets: (B, F, H, W, 3) uint8."""
+    geometry = output.consumer.geometry
+    side = geometry.crop or geometry.short_side or 224
+    shape = pictures[0].shape if pictures else (side, side, 3)
+    size = (output.batch_size, output.consumer.frames_per_clip, *shape)
+    return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+
+
 def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequence[Rgb], until: float) -> float:
     """Seconds of one batch: the first one warms up, and counts only if there is no time for another.
 
     With one thread it is the CPU time of this one, so that other programs do not matter.
     """
-    geometry = output.consumer.geometry
-    side = geometry.crop or geometry.short_side or 224
-    shape = pictures[0].shape if pictures else (side, side, 3)
-    size = (output.batch_size, output.consumer.frames_per_clip, *shape)
-    batch = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    batch = _batch(output, pictures)
     taken = []
     for _ in range(4):
         begun, cpu_before = time.monotonic(), time.thread_time()

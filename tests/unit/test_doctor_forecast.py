@@ -87,9 +87,9 @@ def test_disk() -> None:
 def test_samples_are_spread_over_the_work() -> None:
     heavy = file("heavy", end_s=8000)
     light = [file(f"light{k}") for k in range(10)]
-    assert spread([*light, heavy], 4) == [heavy]
+    assert spread([*light, heavy], 2)[0] == heavy
     rare = file("rare", codec="av1", end_s=4000)
-    assert set(spread([heavy, rare, *light], 4)) == {heavy, rare}
+    assert set(spread([*light, heavy, rare], 2)) == {heavy, rare}
     assert len(spread(light, 16)) == 10
     assert spread([], 4) == []
     assert work(light[0]) == 80 * 25 * 100 * 100

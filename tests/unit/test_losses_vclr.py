@@ -50,7 +50,7 @@ def batch() -> VCLREmbeddings:
 def loop(query: Tensor, positive: Tensor, negatives: Tensor) -> float:
     """InfoNCE of one query at temperature 0.1."""
     logits = torch.stack([query @ positive, *(query @ negative for negative in negatives)]) / 0.1
-    return -float(logits.log_softmax(0)[0])
+    return -logits.log_softmax(0)[0].item()
 
 
 def test_each_term_equals_a_loop() -> None:
@@ -63,7 +63,7 @@ def test_each_term_equals_a_loop() -> None:
         for b in range(B)
     ]
     segment = [loop(given.segment_query[b], given.segment_key[b], clips) for b in range(B)]
-    order = [-float(given.order_logits[b].log_softmax(0)[given.order_labels[b]]) for b in range(B)]
+    order = [-given.order_logits[b].log_softmax(0)[given.order_labels[b]].item() for b in range(B)]
     expected = [sum(terms) / len(terms) for terms in (inter, intra, segment, order)]
     parts = [found.inter.item(), found.intra.item(), found.segment.item(), found.order.item()]
     assert parts == pytest.approx(expected, rel=1e-5)
