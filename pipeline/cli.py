@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.config import RunConfig, load_config
 from stages.errors import ConfigError, FabulaError
+
+if TYPE_CHECKING:
+    from pipeline.run import Outcome
 
 FAILED, BAD_CONFIG, OPEN = 1, 2, 3
 
@@ -93,10 +96,16 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the stages that are not done."""
-    from pipeline import commands, show
+    from pipeline import commands
 
     overrides = [*(set_ or []), *([f"executor.kind={executor}"] if executor else [])]
-    outcome = commands.run(_load(config, overrides), only=only, until=until, rehash=rehash)
+    _end(commands.run(_load(config, overrides), only=only, until=until, rehash=rehash), as_json)
+
+
+def _end(outcome: "Outcome", as_json: bool) -> None:
+    """Say what a run came to, and leave with its exit code."""
+    from pipeline import show
+
     failures = sum(totals["failures"] for totals in outcome.totals.values())
     if as_json:
         references = {label: artifact.directory.reference for label, artifact in outcome.artifacts.items()}
@@ -133,10 +142,73 @@ def status(config: Config, set_: Set = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def verify(config: Config, set_: Set = None, as_json: Json = False) -> None:
+def doctor(
+    path: Annotated[Path | None, typer.Argument(help="A media folder or table; without it, that of --config.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="As which run would extract it.")] = None,
+    set_: Set = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Decode every file: the states that extract would give.")
+    ] = False,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="To measure for the forecast; 0: none.")] = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Examine videos before a run: which are unusable and why, what it would cost, and whether this machine can."""
+    from pipeline import commands
+
+    found = commands.doctor(path, _load(config, set_) if config else None, full=full, seconds=seconds)
+    if as_json:
+        _say_json(found.to_json())
+    else:
+        _say("\n".join(found.lines()))
+    if found.has_problem:
+        raise SystemExit(FAILED)
+
+
+import_app = typer.Typer(help="Bring in what others made.", no_args_is_help=True)
+app.add_typer(import_app, name="import")
+
+
+@import_app.command("features")
+def import_features(
+    folder: Annotated[Path, typer.Argument(help="Holds one .npy file a video.")],
+    config: Config,
+    backbone: Annotated[
+        str, typer.Option(help="What the features are called: s3d or clip if ours shall read them.")
+    ] = "s3d",
+    suffix: Annotated[str, typer.Option(help="What follows a video's name.")] = ".npy",
+    rate: Annotated[float, typer.Option(help="Rows a second.")] = 1.0,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Make a features artifact of .npy files (HowTo100M, VideoCLIP, CLIP, I3D): one row a second, or --rate."""
+    from pipeline import commands
+    from stages.import_features import ImportFeaturesConfig
+
+    imported = ImportFeaturesConfig(folder=folder.absolute(), backbone=backbone, suffix=suffix, rate=rate)
+    _end(commands.import_features(_load(config, set_), imported), as_json)
+
+
+@app.command()
+def verify(
+    config: Annotated[Path | None, typer.Option("--config", help="The run whose artifacts are verified.")] = None,
+    set_: Set = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option("--compare", help="Two features artifacts: cosine statistics instead.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Hash again everything that is committed, and compare."""
     from pipeline import commands
 
+    if compare is not None:
+        comparison = commands.compare(*compare)
+        if as_json:
+            _say_json(comparison.to_json())
+        else:
+            _say("\n".join(comparison.lines()))
+        return
+    if config is None:
+        raise ConfigError("verify: say what to verify: --config FILE, or --compare DIR DIR")
     result = commands.verify(_load(config, set_))
     if as_json:
         _say_json(result)

@@ -16,8 +16,13 @@ from pipeline.runs import sealed_by_label, start_run
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact, require_sealed
 from stages.errors import ConfigError, NotSealed
+from stages.extract import ExtractConfig
+from stages.import_features import ImportFeatures, ImportFeaturesConfig
+from stages.ingest import IngestConfig
 
 if TYPE_CHECKING:
+    from stages.doctor.compare import Comparison
+    from stages.doctor.records import Diagnosis
     from stages.evaluation.seeds import PooledScore
 
 
@@ -53,6 +58,41 @@ def _make_executor(config: ExecutorConfig) -> Executor:
     from pipeline.executors.ray import RayExecutor
 
     return RayExecutor(num_workers=config.workers or None, num_retries=config.retries)
+
+
+def import_features(config: RunConfig, imported: ImportFeaturesConfig) -> Outcome:
+    """Make a features artifact of files that others made; a later run of the store uses it."""
+    config = config.model_copy(update={"imported": imported})
+    return run(config, only=None, until=ImportFeatures.name, rehash=False)
+
+
+def doctor(path: Path | None, config: RunConfig | None, *, full: bool, seconds: float) -> "Diagnosis":
+    """Examine a media folder as a configuration would use it, or as the defaults would."""
+    from pipeline.doctor import DoctorSettings, diagnose
+
+    if config is not None:
+        config = resolve(config)
+    if path is None and config is None:
+        raise ConfigError("doctor: say what to examine: a media folder, or --config FILE")
+    ingest = IngestConfig(media=path.absolute()) if path is not None else config.ingest if config else None
+    assert ingest is not None
+    executor = config.executor if config else ExecutorConfig()
+    settings = DoctorSettings(
+        ingest=ingest,
+        extract=config.extract if config else ExtractConfig(),
+        executor=executor,
+        full=full,
+        calibration_s=seconds,
+    )
+    with LineProgress() as view:
+        return diagnose(settings, make_executor=lambda: _make_executor(executor), view=view)
+
+
+def compare(first: Path, second: Path) -> "Comparison":
+    """Cosine statistics between two features artifacts."""
+    from stages.doctor.compare import compare_features, open_features
+
+    return compare_features(open_features(first), open_features(second))
 
 
 def status(config: RunConfig) -> dict[str, Any]:

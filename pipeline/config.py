@@ -22,6 +22,7 @@ from stages.embed import EmbedConfig
 from stages.errors import ConfigError
 from stages.evaluate import EvaluateConfig
 from stages.extract import ExtractConfig
+from stages.import_features import ImportFeaturesConfig
 from stages.index import IndexConfig
 from stages.ingest import IngestConfig
 from stages.train import TrainConfig
@@ -51,6 +52,7 @@ class RunConfig(StageConfig):
         root: the store.
         encoder: what embeds windows and sentences: `auto` (train if any narration is found, else s3d-text), `train`,
             `s3d-text[:WEIGHTS]`, `clip:MODEL`, or the path of a checkpoint.
+        imported: features that others made, instead of extracting those of this backbone.
         corpus: the generated corpus that `fabula corpus` renders into the media folder, if it is one.
     """
 
@@ -61,6 +63,7 @@ class RunConfig(StageConfig):
     corpus: CorpusSettings | None = None
     ingest: IngestConfig
     extract: ExtractConfig = ExtractConfig()
+    imported: ImportFeaturesConfig | None = None
     align: AlignConfig = AlignConfig()
     train: TrainConfig = TrainConfig()
     embed: EmbedConfig = EmbedConfig()

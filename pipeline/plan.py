@@ -17,6 +17,7 @@ from stages.embed import Embed, EncoderChoice, parse_encoder
 from stages.errors import ConfigError
 from stages.evaluate import Evaluate
 from stages.extract import ClipConfig, Extract
+from stages.import_features import plan_import
 from stages.index import Index
 from stages.ingest import Ingest, find_folder
 from stages.text.presence import holds_narration
@@ -74,11 +75,7 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
     choice = parse_encoder(config.encoder, train_backbone=config.train.backbone)
     trained = choice.kind == "train"
     media = config.ingest.media
-    stages: list[Stage] = [
-        Ingest(config.ingest, rehash=rehash),
-        Extract(config.extract, media=media),
-        Align(config.align, media=media),
-    ]
+    stages = [Ingest(config.ingest, rehash=rehash), *_feature_stages(config), Align(config.align, media=media)]
     if trained:
         stages.append(Train(config.train))
     return [
@@ -97,6 +94,18 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
             reports_on=(*(f"features.{backbone}" for backbone in config.extract.backbones), "paragraphs"),
         ),
     ]
+
+
+def _feature_stages(config: RunConfig) -> list[Stage]:
+    """Extract, without the backbone whose features are imported."""
+    if config.imported is None:
+        return [Extract(config.extract, media=config.ingest.media)]
+    stages: list[Stage] = [plan_import(config.imported, Store(config.root))]
+    rest = tuple(backbone for backbone in config.extract.backbones if backbone != config.imported.backbone)
+    if rest:
+        extract = config.extract.model_copy(update={"backbones": rest})
+        stages.append(Extract(extract, media=config.ingest.media))
+    return stages
 
 
 def _checkpoint_path(choice: EncoderChoice) -> Path | None:

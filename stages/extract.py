@@ -44,7 +44,8 @@ class S3DConfig(StageConfig):
         weights: file in the HowTo100M layout; none: a seeded He initialisation, named `random:seed=N` everywhere.
         sha256: the file's checksum; it is compared before the weights are used.
         seed: of the initialisation.
-        batch_size: clips that the network sees at once.
+        batch_size: clips that the network is given at once; on a CPU it takes clips of 224 pixels one by one, and
+            what a video's last batch lacks is computed for nothing, so 1 is best there.
     """
 
     preset: str = "demo"
@@ -88,7 +89,7 @@ class ExtractConfig(StageConfig):
         stride_s: from the start of a search window to the next.
         tail: what becomes of the end of a video (`stages.media.timelines.Tail`).
         decoder: `pyav`, `decord` or `ffmpeg`.
-        precision: of the networks.
+        precision: of the networks; bfloat16 on a CPU needs avx512_bf16 or amx_bf16.
         device: where they run.
         threads: of torch, a worker; on CPU they decide the last bits, so they are part of what names the features.
         videos_per_shard: positions of the manifest in one unit of work, and in one tar.
@@ -135,7 +136,7 @@ class Extract(Stage):
     media: Path
 
     name: ClassVar[str] = "extract"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: S3D in planar, channels-last form; rows differ from 1 in their last bits
 
     @property
     def needs(self) -> tuple[str, ...]:

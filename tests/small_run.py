@@ -78,10 +78,10 @@ class SmallRun:
         return self
 
     def fabula(
-        self, *arguments: str, code: int | Sequence[int] | None = 0, stdin: str = ""
+        self, *arguments: str, code: int | Sequence[int] | None = 0, stdin: str = "", config: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run `fabula COMMAND --config ... REST`; check the exit code, and that no traceback is shown."""
-        command = [*FABULA, arguments[0], "--config", str(self.config), *arguments[1:]]
+        command = [*FABULA, *arguments[0].split(), "--config", str(config or self.config), *arguments[1:]]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             command,

@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.backbones.s3d import S3D, ConvNorm, MixedBlock, S3DOutput, SelfGating, SamePool
+from models.backbones.s3d import S3D, ConvNorm, MixedBlock, S3DOutput, SamePool, SelfGating
 
 _BIT_PATTERNS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
+_PAIRS = {torch.float32: torch.int64, torch.bfloat16: torch.int32}
 _PIXEL_SCALE = 1.0 / 255.0
 
 
@@ -95,7 +96,7 @@ class FrozenS3D(nn.Module):
         blocks = paired_blocks(frames, self.stem_weight.dtype)
         batch, time = blocks.shape[:2]
         planes = F.relu_(F.conv2d(blocks.flatten(0, 1).permute(0, 3, 1, 2), self.stem_weight, self.stem_bias))
-        return planes.permute(0, 2, 3, 1).unflatten(0, (batch, time))
+        return planes.permute(0, 2, 3, 1).view(batch, time, *planes.shape[2:], -1)
 
 
 class _Gate(nn.Module):
@@ -145,14 +146,15 @@ def paired_blocks(frames: Tensor, dtype: torch.dtype) -> Tensor:
         (B, F/2, H/2 + 3, W/2 + 3, 48), values 0..255.
     """
     batch, time, height, width, colours = frames.shape
-    depth = 8 * colours
-    blocks = frames.reshape(batch, time // 2, 2, height // 2, 2, width // 2, 2 * colours)
-    blocks = blocks.permute(0, 1, 3, 5, 2, 4, 6)
+    depth, pair = 8 * colours, _PAIRS[dtype]
     paired = torch.zeros(
         (batch, time // 2, height // 2 + 3, width // 2 + 3, 2 * depth), dtype=dtype, device=frames.device
     )
+    # Two numbers are moved as one: copying runs of 2 * colours costs by the element.
+    wide = frames.to(dtype).view(batch, time, height, width * colours).view(pair)
+    wide = wide.view(batch, time // 2, 2, height // 2, 2, width // 2, colours).permute(0, 1, 3, 5, 2, 4, 6)
     inside = paired[:, :, 1:-2, 1:-2]
-    inside[..., :depth].unflatten(4, (2, 2, 2 * colours)).copy_(blocks)
+    inside[..., :depth].view(pair).unflatten(4, (2, 2, colours)).copy_(wide)
     inside[:, :-1, ..., depth:] = inside[:, 1:, ..., :depth]
     return paired
 
@@ -171,7 +173,7 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
         if size == 1:
             continue
         taps = [_every(bits, axis, tap, step) for tap in range(size)]
-        bits = _maximum(taps[0], taps[1], axis, 0)
+        bits = _maximum(taps[0], taps[1], axis)
         for tap in taps[2:]:
             part = bits.narrow(axis, 0, tap.shape[axis])
             torch.maximum(part, tap, out=part)
@@ -183,7 +185,7 @@ def max_pool_centred(x: Tensor) -> Tensor:
     bits = x.view(_BIT_PATTERNS[x.dtype])
     for axis in (3, 2, 1):
         size = bits.shape[axis]
-        wide = _maximum(bits, bits.narrow(axis, 1, size - 1), axis, 0)
+        wide = _maximum(bits, bits.narrow(axis, 1, size - 1), axis)
         part = wide.narrow(axis, 1, size - 1)
         torch.maximum(part, bits.narrow(axis, 0, size - 1), out=part)
         bits = wide
@@ -192,8 +194,11 @@ def max_pool_centred(x: Tensor) -> Tensor:
 
 def channel_means(x: Tensor) -> Tensor:
     """Mean of each channel over time and space: (B, T, H, W, C) to (B, C) float32."""
-    places = x.shape[1] * x.shape[2] * x.shape[3]
-    return x.flatten(1, 3).sum(dim=1, dtype=torch.float32).div_(places)
+    batch, time, height, width, channels = x.shape
+    # A matrix product adds bfloat16 in float32 and costs a tenth of `sum`; planes keep its rounded results small.
+    planes = x.reshape(batch * time, height * width, channels)
+    sums = torch.bmm(x.new_ones((batch * time, 1, height * width)), planes)
+    return sums.view(batch, time, channels).float().sum(dim=1).div_(time * height * width)
 
 
 def _every(x: Tensor, axis: int, first: int, step: int) -> Tensor:
@@ -202,13 +207,13 @@ def _every(x: Tensor, axis: int, first: int, step: int) -> Tensor:
     return x[tuple(index)]
 
 
-def _maximum(long: Tensor, short: Tensor, axis: int, first: int) -> Tensor:
+def _maximum(long: Tensor, short: Tensor, axis: int) -> Tensor:
     """Element-wise maximum of `long` and `short`, which has no more places along the axis; a new tensor."""
     result = torch.empty(long.shape, dtype=long.dtype, device=long.device)
     size = short.shape[axis]
-    torch.maximum(long.narrow(axis, first, size), short, out=result.narrow(axis, first, size))
-    if size < long.shape[axis]:
-        result.narrow(axis, size, long.shape[axis] - size).copy_(long.narrow(axis, size, long.shape[axis] - size))
+    torch.maximum(long.narrow(axis, 0, size), short, out=result.narrow(axis, 0, size))
+    if rest := long.shape[axis] - size:
+        result.narrow(axis, size, rest).copy_(long.narrow(axis, size, rest))
     return result
 
 

@@ -46,8 +46,10 @@ def load_s3d(
         device: where it runs.
 
     Raises:
-        ConfigError: the weights are not there, not those of the checksum, or of another network.
+        ConfigError: the weights are not there, not those of the checksum, or of another network; or this CPU does not
+            compute in bfloat16.
     """
+    check_precision(precision, device)
     try:
         model = random_s3d(seed) if path is None else load_s3d_file(path, sha256=sha256)
     except ValueError as error:
@@ -66,8 +68,9 @@ def load_clip(model: str, *, precision: Precision, device: str) -> LoadedBackbon
     """Load the image tower of a CLIP or SigLIP model: a folder in the hub's layout, or a hub id.
 
     Raises:
-        ConfigError: there is no such model, or it is no CLIP.
+        ConfigError: there is no such model, or it is no CLIP; or this CPU does not compute in bfloat16.
     """
+    check_precision(precision, device)
     from models.backbones.clip import ClipTowers  # transformers takes seconds to import
 
     try:
@@ -84,3 +87,20 @@ def load_clip(model: str, *, precision: Precision, device: str) -> LoadedBackbon
         geometry=geometry,
         dim=towers.dim,
     )
+
+
+def check_precision(precision: Precision, device: str) -> None:
+    """Refuse bfloat16 where it would be emulated, many times slower than float32.
+
+    Raises:
+        ConfigError: the CPU has neither avx512_bf16 nor amx_bf16.
+    """
+    if precision != "bfloat16" or device != "cpu":
+        return
+    able = torch.cpu.get_capabilities()
+    if not (able.get("avx512_bf16") or able.get("amx_bf16")):
+        name = able.get("cpu_name", "this CPU")
+        raise ConfigError(
+            f"[extract] precision = 'bfloat16': {name} has neither avx512_bf16 nor amx_bf16; set precision = 'float32'"
+            " (features of the two precisions are different artifacts), or run on a machine that has one of them"
+        )

@@ -5,7 +5,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -20,7 +22,9 @@ OPTIONS = {
     "plan": ["--config", "--json", "--set"],
     "run": ["--config", "--executor", "--json", "--only", "--rehash", "--set", "--until"],
     "status": ["--config", "--json", "--set"],
-    "verify": ["--config", "--json", "--set"],
+    "doctor": ["--config", "--full", "--json", "--seconds", "--set"],
+    "import features": ["--backbone", "--config", "--json", "--rate", "--set", "--suffix"],
+    "verify": ["--compare", "--config", "--json", "--set"],
     "retry": ["--config", "--json", "--set"],
     "prune": ["--config", "--json", "--set", "--yes"],
     "query": [
@@ -33,12 +37,17 @@ OPTIONS = {
 NOT_RUN = ("make test", "make test-long", "make reproduce", "make bench", "make install ACCEL=cuda", "make demo-seeds")
 
 
+def _options(name: str, command: Any) -> Iterator[tuple[str, list[str]]]:
+    """The options of a command, or of the commands below it."""
+    if hasattr(command, "commands"):
+        for below, sub in command.commands.items():
+            yield from _options(f"{name} {below}".strip(), sub)
+    else:
+        yield name, sorted(o for parameter in command.params for o in parameter.opts if o.startswith("-"))
+
+
 def test_the_option_list_is_frozen() -> None:
-    command = typer.main.get_command(app)
-    found = {
-        name: sorted(option for parameter in sub.params for option in parameter.opts if option.startswith("-"))
-        for name, sub in command.commands.items()  # type: ignore[attr-defined]
-    }
+    found = dict(_options("", typer.main.get_command(app)))
     assert found == {name: sorted(options) for name, options in OPTIONS.items()}
 
 

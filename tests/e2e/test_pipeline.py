@@ -238,6 +238,23 @@ def test_without_captions_and_weights_it_says_random_and_answers_like(small_run:
     assert "random weights" in run.fabula("query", "anything").stdout
 
 
+def test_imported_features_take_the_place_of_extracted_ones(small_run: SmallRun, tmp_path: Path) -> None:
+    run = frozen(small_run, tmp_path / "run", "s3d-text")
+    others = tmp_path / "others"
+    others.mkdir()
+    for tar in small_run.store.glob("features/*/shards/s3d-*.tar"):
+        for sample in webdataset.WebDataset(str(tar), shardshuffle=False):
+            np.save(others / f"{sample['__key__']}.npy", np.load(io.BytesIO(sample["s3d.npy"])))
+    run.fabula("import features", str(others), "--rate", "0.5")
+    run.fabula("run", config=run.store)  # the newest run of the store knows of them
+    assert "thumbnails" not in sealed(run)
+    assert "imported:" in run.fabula("query", "--like", "demo-0000", "--json", config=run.store).stdout
+    features = next(run.store.glob("features/*"))
+    extracted = next(small_run.store.glob("features/*"))
+    comparison = json.loads(run.fabula("verify", "--compare", str(features), str(extracted), "--json").stdout)
+    assert comparison
+
+
 def test_a_clip_model_without_training(small_run: SmallRun, tmp_path: Path) -> None:
     from tests.clip_factory import save_random_clip
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from models.backbones.initialise import fill_normal, he_initialise
 from models.backbones.s3d import S3D, SamePool, random_s3d, space_to_depth
-from models.backbones.s3d_features import S3DFeatures, fold_batch_norm
+from models.backbones.s3d_features import S3DFeatures
+from models.backbones.s3d_inference import FrozenS3D, PlanarConv, max_pool, max_pool_centred, paired_blocks
 from models.backbones.s3d_text import NUM_WORDS, WordList, hashed_word_id, word_ids
 
 
@@ -97,14 +98,50 @@ def test_random_features_fit_float16_and_tell_clips_apart(network: S3D) -> None:
         assert (unit @ unit.T)[~torch.eye(3, dtype=torch.bool)].max() < 0.995
 
 
-def test_folding_changes_nothing_but_rounding(network: S3D) -> None:
-    clips = smooth_clips(1).double().div(255)
+@pytest.mark.parametrize("shape", [(8, 32, 32), (30, 48, 32), (2, 10, 6)], ids=str)
+def test_freezing_changes_nothing_but_rounding(network: S3D, shape: tuple[int, int, int]) -> None:
+    clips = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8))
     exact = copy.deepcopy(network).double()
     with torch.inference_mode():
-        plain = exact(clips.movedim(-1, 1))
-        folded = fold_batch_norm(exact).encode_blocks(space_to_depth(clips))
-    for got, expected in zip(folded, plain, strict=True):
-        assert (got - expected).abs().max() <= 1e-11 * expected.std()
+        plain = exact(clips.movedim(-1, 1).double() / 255)
+        frozen = FrozenS3D(network, torch.float32)(clips)
+    for got, expected in zip(frozen, plain, strict=True):
+        assert got.dtype == torch.float32
+        assert (got - expected).norm() <= 2e-5 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [1, 2, 5, 8])
+def test_pooling_of_bit_patterns_is_pooling(size: int, dtype: torch.dtype) -> None:
+    x = torch.from_numpy(np.random.default_rng(size).random((2, 3, size, size, size), dtype=np.float32)).to(dtype)
+    x[x < 0.3] = 0.0
+    last = x.permute(0, 2, 3, 4, 1).contiguous()
+    for kernel, stride in (((1, 3, 3), (1, 2, 2)), ((3, 3, 3), (2, 2, 2)), ((2, 2, 2), (2, 2, 2))):
+        got = max_pool(last, kernel, stride).permute(0, 4, 1, 2, 3)
+        assert torch.equal(got, SamePool(kernel, stride)(x))
+    assert torch.equal(max_pool_centred(last).permute(0, 4, 1, 2, 3), nn.functional.max_pool3d(x, 3, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_paired_blocks_hold_each_block_beside_its_successor(dtype: torch.dtype) -> None:
+    frames = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 6, 8, 10, 3), dtype=np.uint8))
+    blocks = space_to_depth(frames).movedim(1, -1).to(dtype)
+    paired = paired_blocks(frames, dtype)
+    assert paired.shape == (2, 3, 7, 8, 48)
+    inside = paired[:, :, 1:-2, 1:-2]
+    assert torch.equal(inside[..., :24], blocks)
+    assert torch.equal(inside[:, :-1, ..., 24:], blocks[:, 1:])
+    assert not inside[:, -1, ..., 24:].any()
+    assert paired.float().sum() == inside.float().sum()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_rows_are_the_same_bytes_each_time_and_alone(network: S3D, precision: str) -> None:
+    clips = smooth_clips(3, frames=30, size=224)
+    rows = S3DFeatures(network, precision=precision)
+    together = rows(clips)
+    assert torch.equal(rows(clips), together)
+    assert torch.equal(torch.cat([rows(clips[k : k + 1]) for k in range(3)]), together)
 
 
 @pytest.mark.parametrize("output", ["video_embedding", "mixed_5c"])
@@ -122,12 +159,16 @@ def test_features_agree_with_the_plain_network(network: S3D, output: str) -> Non
     assert torch.allclose(unit, nn.functional.normalize(plain, dim=1), atol=1e-4)
 
 
-def test_folding_leaves_the_model_alone_and_cannot_be_done_twice(network: S3D) -> None:
+def test_freezing_leaves_the_model_alone_and_wants_it_plain(network: S3D) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    folded = fold_batch_norm(network)
+    FrozenS3D(network, torch.bfloat16)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    with pytest.raises(ValueError, match="folded already"):
-        fold_batch_norm(folded)
+    changed = copy.deepcopy(network)
+    changed.conv1.bn1 = nn.Identity()
+    with pytest.raises(ValueError, match="Identity"):
+        FrozenS3D(changed, torch.float32)
+    with pytest.raises(ValueError, match="planar convolution"):
+        PlanarConv(nn.Conv3d(4, 4, 3), torch.float32)
 
 
 @pytest.mark.parametrize(
