@@ -14,7 +14,7 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
 Precision = Literal["float64", "float32"]
-"""Of the matrix product; sums along paths are float64 in both. float32 is twice as fast, its cosines are off by 1e-7."""
+"""Of the matrix product; sums along paths are float64 in both. float32 is twice as fast, cosines are off by 1e-7."""
 
 
 def unit_rows(vectors: F32) -> F64:

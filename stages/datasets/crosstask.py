@@ -91,7 +91,7 @@ def read_crosstask(
 
 
 def _segments(path: Path, video: DatasetVideo, task: Task) -> list[Segment]:
-    segments = []
+    segments: list[Segment] = []
     for line in read_fields(path, ("step", "start", "end")):
         step = line.whole(0, minimum=1)
         if step > len(task.steps):

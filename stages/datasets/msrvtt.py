@@ -1,7 +1,7 @@
 """MSR-VTT: short web videos with twenty captions each.
 
-Files: `MSRVTT_JSFUSION_test.csv` (1k-A test), `MSRVTT_train.9k.csv`, `MSRVTT_train.csv`, `MSRVTT_FULL_test.csv` (lists of
-videos), `MSRVTT_data.json` (all captions), `MSR_MC_test.csv` (multiple choice).
+Files: `MSRVTT_JSFUSION_test.csv` (1k-A test), `MSRVTT_train.9k.csv`, `MSRVTT_train.csv`, `MSRVTT_FULL_test.csv` (lists
+of videos), `MSRVTT_data.json` (all captions), `MSR_MC_test.csv` (multiple choice).
 """
 
 import re
@@ -109,7 +109,7 @@ def read_multiple_choice(path: Path) -> Annotations:
         ConfigError: it is not such a file; the line is named.
     """
     videos: dict[str, DatasetVideo] = {}
-    questions = []
+    questions: list[Question] = []
     for line in read_fields(path, _CHOICE_COLUMNS, delimiter="\t", has_header=True):
         key, *options, _ = line.fields
         if not (found := re.fullmatch(r"msr(\d+)", key)):

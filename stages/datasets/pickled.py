@@ -18,7 +18,7 @@ def load_pickled_list(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             return restricted_pickle._load(file)
-    except (ValueError, *restricted_pickle._FAILURES) as error:
+    except (ValueError, *restricted_pickle.READING_FAILURES) as error:
         raise ConfigError(
             f"{path}: cannot be read as a pickled list ({type(error).__name__}: {error}); "
             "take the file as it is distributed, or the JSON or CSV file with the same content"

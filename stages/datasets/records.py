@@ -1,7 +1,7 @@
 """The records that every data set's files are read into, so that a protocol does not know where they come from.
 
-Times are float64 seconds, intervals half-open [start_s, end_s). A `source_id` is a data set's own name of a video; `join`
-says which video of a manifest it means.
+Times are float64 seconds, intervals half-open [start_s, end_s). A `source_id` is a data set's own name of a video;
+`join` says which video of a manifest it means.
 """
 
 from collections.abc import Collection, Mapping

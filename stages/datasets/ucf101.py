@@ -1,6 +1,7 @@
 """UCF101: 101 actions, three splits.
 
-Files: `classInd.txt`, `trainlist0{1,2,3}.txt` (`class/file.avi label`, label from 1), `testlist0{1,2,3}.txt` (no label).
+Files: `classInd.txt`, `trainlist0{1,2,3}.txt` (`class/file.avi label`, label from 1), `testlist0{1,2,3}.txt` (no
+label).
 """
 
 from pathlib import Path

@@ -109,4 +109,4 @@ def test_soft_golden_bounds_the_hard_total(shared_dir: Path) -> None:
         for cost, expected in zip(costs.reshape(-1, *costs.shape[-2:]), soft.ravel(), strict=True):
             found = otam_reference(cost)
             slack = 0.1 * np.log(3.0) * 2 * sum(cost.shape)
-            assert expected - 1e-5 <= found.forward.total + found.backward.total <= expected + slack
+            assert expected - 1e-5 <= found.forward.total <= expected + slack  # the file holds one orientation

@@ -28,7 +28,7 @@ def test_every_number_has_its_interval_and_chance() -> None:
 def test_says_random_weights_seen_videos_and_why_there_is_no_number() -> None:
     lines = lines_of(num_pairs=0, random_weights=True, trained_on=("a",))
     assert lines[0].endswith("24 dimensions, random weights")
-    assert sum("not evaluated: the split 'test'" in line for line in lines) == 6
+    assert sum("not evaluated: the split 'test'" in line for line in lines) == 9
     assert lines[-1] == "1 of these videos were trained on: the numbers are too good"
 
 
