@@ -16,6 +16,8 @@ CHUNK_S = 5.0
 def read_didemo(path: Path, split: str) -> Annotations:
     """Read one of the three files.
 
+    The published lists name some videos under two suffixes (val: 1,094 file names of 1,065 videos): these are one.
+
     Args:
         path: the file.
         split: which it is.
@@ -24,16 +26,20 @@ def read_didemo(path: Path, split: str) -> Annotations:
         ConfigError: it is not such a file, or an annotation_id stands twice; the key is named.
     """
     seen = Distinct("annotation_id")
-    videos: dict[str, DatasetVideo] = {}
+    names: dict[str, list[str]] = {}
     moments = []
     for node in read_json(path).elements():
         file_name = node["video"].text()
         source_id = without_suffix(file_name)
-        videos.setdefault(source_id, DatasetVideo(source_id=source_id, split=split, names=(file_name, source_id)))
+        if file_name not in (known := names.setdefault(source_id, [])):
+            known.append(file_name)
         moment = _moment(node, source_id)
         seen.add(moment.query_id, node.where)
         moments.append(moment)
-    return Annotations(name=f"DiDeMo {split}", videos=tuple(videos.values()), moments=tuple(moments))
+    videos = (
+        DatasetVideo(source_id=source_id, split=split, names=(*known, source_id)) for source_id, known in names.items()
+    )
+    return Annotations(name=f"DiDeMo {split}", videos=tuple(videos), moments=tuple(moments))
 
 
 def _moment(node: Node, source_id: str) -> MomentQuery:

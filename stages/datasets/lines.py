@@ -10,7 +10,11 @@ from stages.errors import BadTranscript, ConfigError
 from stages.text.csvfile import read_csv
 from stages.text.encoding import decode_text
 
-_SUFFIXES = frozenset((".avi", ".mp4", ".mkv", ".webm", ".mov", ".mpg", ".flv", ".m4v", ".wmv"))
+# fmt: off
+_SUFFIXES = frozenset((
+    ".3g2", ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mts", ".webm", ".wmv",
+))
+# fmt: on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

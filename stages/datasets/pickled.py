@@ -15,10 +15,11 @@ def load_pickled_list(path: Path) -> Any:
     # Here, because it brings torch along and planning reads annotations, too.
     from models.backbones import restricted_pickle
 
+    failures: tuple[type[Exception], ...] = (ValueError, *restricted_pickle.READING_FAILURES)
     try:
         with path.open("rb") as file:
             return restricted_pickle._load(file)
-    except (ValueError, *restricted_pickle.READING_FAILURES) as error:
+    except failures as error:
         raise ConfigError(
             f"{path}: cannot be read as a pickled list ({type(error).__name__}: {error}); "
             "take the file as it is distributed, or the JSON or CSV file with the same content"
