@@ -1,4 +1,4 @@
-"""DiDeMo: descriptions of moments, and the chunks of five seconds in which four people saw each.
+"""DiDeMo: descriptions of moments, and the chunks of five seconds in which four people (at times more) saw each.
 
 File: `{train,val,test}_data.json`.
 """

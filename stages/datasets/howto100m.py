@@ -58,7 +58,7 @@ def read_pickled_captions(path: Path) -> Iterator[SpokenVideo]:
             raise ConfigError(f"{path}: {source_id!r}: got a {type(text).__name__}, expected a JSON text")
         try:
             value = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: {source_id}: is no JSON ({error})") from error
         yield _spoken(source_id, Node(path, value, None, source_id))
 

@@ -1,7 +1,6 @@
 """JSON files of data sets: values are asked for by type, and a refusal names the file and the key."""
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 from stages.errors import ConfigError
 
 _SHOWN = 80  # characters of a wrong value in a message
+_LARGEST = 10**15  # beyond any time, count or id; a number of 400 digits is no float
 
 
 class Node:
@@ -92,13 +92,13 @@ class Node:
         return self.value.strip()
 
     def number(self) -> float:
-        """A finite number that is not negative.
+        """A number that is not negative, NaN or infinite.
 
         Raises:
             ConfigError: it is none.
         """
         value = self.value
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
             raise self.wrong("a number from 0")
         return float(value)
 
@@ -109,7 +109,7 @@ class Node:
             ConfigError: it is none.
         """
         value = self.value
-        if isinstance(value, str) and value.isascii() and value.isdigit():
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < len(str(_LARGEST)):
             return int(value)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise self.wrong("a whole number from 0")

@@ -10,6 +10,7 @@ from stages.errors import BadTranscript, ConfigError
 from stages.text.csvfile import read_csv
 from stages.text.encoding import decode_text
 
+_DIGITS = 15  # of a whole number: beyond any count
 # fmt: off
 _SUFFIXES = frozenset((
     ".3g2", ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".mts", ".webm", ".wmv",
@@ -44,7 +45,7 @@ class Line:
             ConfigError: it is none, or smaller than `minimum`.
         """
         text = self.fields[index]
-        if not (text.isascii() and text.isdigit()) or int(text) < minimum:
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS) or int(text) < minimum:
             raise self.wrong(text, f"a whole number from {minimum}")
         return int(text)
 

@@ -15,6 +15,7 @@ from stages.datasets.records import Annotations, Caption, DatasetVideo
 from stages.datasets.splits import TRAIN, VAL
 from stages.errors import ConfigError
 
+_DIGITS = 10  # an annotation number has fewer
 _SUBSETS = {"training": TRAIN, "validation": VAL}
 
 
@@ -115,7 +116,7 @@ def _clip_name(path: Path, at: int, entry: object) -> ClipName:
     name, text = (entry.get("id"), entry.get("caption")) if isinstance(entry, dict) else (None, None)
     # At the last underscore: ids of videos may hold some themselves.
     source_id, _, index = name.rpartition("_") if isinstance(name, str) else ("", "", "")
-    if not (source_id and index.isascii() and index.isdigit() and isinstance(text, str)):
+    if not (source_id and index.isascii() and index.isdigit() and len(index) < _DIGITS and isinstance(text, str)):
         raise ConfigError(
             f"{path}: [{at}]: got id {name!r} and caption {text!r}, expected texts, the id as 'video_annotation number'"
         )
