@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.alignment.dtw import dtw_reference
 
+from models.alignment.dtw import dtw_reference
 from stages.errors import ArtifactError, ConfigError, SchemaMismatch
 from stages.retrieval import open_bundle
 from stages.retrieval.bundle import Bundle
