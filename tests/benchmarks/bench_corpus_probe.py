@@ -25,8 +25,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.backbones.initialise import he_initialise
-from models.backbones.s3d import S3D
+from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from stages.corpus.render import render_corpus
 from stages.corpus.settings import CorpusSettings
@@ -146,9 +145,7 @@ def _predict(
 def measure(root: Path, weights_seed: int) -> ProbeResult:
     """Probe one draw of random weights on the corpus in `root`."""
     preset = CLIP_PRESETS["demo"]
-    network = S3D()
-    he_initialise(network, weights_seed)
-    model = S3DFeatures(network, output=preset.output, l2_normalise=preset.l2_normalise)
+    model = S3DFeatures(random_s3d(weights_seed), output=preset.output, l2_normalise=preset.l2_normalise)
     train, test = (read_clips(root, split, preset) for split in ("train", "test"))
     begin = time.perf_counter()
     clip_features = [extract(model, clips.frames) for clips in (train, test)]

@@ -95,7 +95,9 @@ def test_random_features_fit_float16_and_tell_clips_apart(network: S3D) -> None:
         rows = S3DFeatures(network, output=output)(clips)
         assert 0.1 < rows.std() < 1000
         unit = nn.functional.normalize(rows, dim=1)
-        assert (unit @ unit.T)[~torch.eye(3, dtype=torch.bool)].max() < 0.995
+        rounding = (unit.half().float() - unit).norm(dim=1).max()
+        apart = torch.cdist(unit, unit)[~torch.eye(3, dtype=torch.bool)].min()
+        assert apart > 100 * rounding  # what a shard stores in float16 keeps clips apart
 
 
 @pytest.mark.parametrize("shape", [(8, 32, 32), (30, 48, 32), (2, 10, 6)], ids=str)
