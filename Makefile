@@ -75,7 +75,7 @@ bench-train: $(INSTALL) ## soft-DTW against a cell-by-cell loop
 	$(BIN)/python -m pytest tests/benchmarks/bench_soft.py -s
 
 bench-eval: $(INSTALL) ## sequence scores against the bare matrix product
-	$(BIN)/python -m pytest tests/benchmarks/bench_eval.py -s
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks/bench_eval.py -s
 
 bench-corpus: $(INSTALL) ## the linear probe of the demo corpus: middle frame against clip
 	$(BIN)/python -m pytest tests/benchmarks/bench_corpus_probe.py -s
