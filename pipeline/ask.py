@@ -1,14 +1,18 @@
-"""A question to an index, and its answer."""
+"""Questions to an index: one on the command line, or any number over HTTP."""
 
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.commands import newest_artifact
+from pipeline.commands import find_newest, newest_artifact
 from pipeline.config import RunConfig
 from pipeline.plan import resolve
+from stages.artifacts.sealed import Artifact
 from stages.embed import parse_encoder
 from stages.errors import ConfigError
+from stages.ingest import find_folder
 from stages.retrieval import open_bundle
 from stages.retrieval.paragraph_query import read_sentences, split_sentences
 from stages.retrieval.results import Answer
@@ -22,11 +26,15 @@ class Place:
         bundle_dir: the index.
         encoder_path: weights of a frozen encoder, which no bundle holds.
         tokenizer: what they need for text.
+        media_dir: where the videos lie, if they are to be shown.
+        thumbnails: pictures of them, if there are any.
     """
 
     bundle_dir: Path
     encoder_path: str | None = None
     tokenizer: str | None = None
+    media_dir: Path | None = None
+    thumbnails: Artifact | None = None
 
 
 def place_of_run(config: RunConfig) -> Place:
@@ -37,13 +45,22 @@ def place_of_run(config: RunConfig) -> Place:
         bundle_dir=newest_artifact(config, "index").directory.path,
         encoder_path=parse_encoder(resolved.encoder).path,
         tokenizer=str(tokenizer) if tokenizer else None,
+        media_dir=find_folder(resolved.ingest.media),
+        thumbnails=find_newest(config, "thumbnails"),
     )
 
 
-def place_of_bundle(folder: Path, encoder: str | None, tokenizer: Path | None) -> Place:
-    """A bundle's folder, with the weights that it needs from outside."""
+def place_of_bundle(folder: Path, encoder: str | None, tokenizer: Path | None, media_dir: Path | None = None) -> Place:
+    """A bundle's folder, with the weights and videos that it needs from outside."""
     path = parse_encoder(encoder).path if encoder else None
-    return Place(bundle_dir=folder, encoder_path=path, tokenizer=str(tokenizer) if tokenizer else None)
+    if media_dir is not None and not media_dir.is_dir():
+        raise ConfigError(f"--media {media_dir}: there is no such folder; give the one that the index was made from")
+    return Place(
+        bundle_dir=folder,
+        encoder_path=path,
+        tokenizer=str(tokenizer) if tokenizer else None,
+        media_dir=media_dir,
+    )
 
 
 def ask_like(place: Place, video: str, *, num_hits: int) -> Answer:
@@ -72,6 +89,33 @@ def ask_text(place: Place, *, sentence: str | None, paragraph: str | None, num_h
         if sentence is not None:
             return search_sentence(bundle, encoder, sentence, k=num_hits)
         return search_paragraph(bundle, encoder, sentences, k=num_hits)
+
+
+def serve(place: Place, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Answer questions over HTTP, with a page that asks them, until the process is told to stop.
+
+    Args:
+        place: where.
+        host: address to listen on.
+        port: 0 takes a free one.
+        on_ready: told the address.
+    """
+    from stages.retrieval.query_encoder import open_query_encoder
+    from stages.serve.library import Library
+    from stages.serve.server import serve_forever
+    from stages.serve.thumbnails import Thumbnails
+
+    bundle = open_bundle(place.bundle_dir)
+    bundle.require_windows()
+    with open_query_encoder(bundle, place.encoder_path, place.tokenizer) as encoder:
+        library = Library(
+            bundle=bundle,
+            encoder=encoder,
+            media_dir=place.media_dir,
+            thumbnails=Thumbnails(place.thumbnails) if place.thumbnails else None,
+            asking=threading.Lock(),
+        )
+        serve_forever(library, host=host, port=port, on_ready=on_ready)
 
 
 def _read_paragraph(paragraph: str) -> list[str]:

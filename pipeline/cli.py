@@ -16,6 +16,7 @@ from pipeline.config import RunConfig, load_config
 from stages.errors import ConfigError, FabulaError
 
 if TYPE_CHECKING:
+    from pipeline.ask import Place
     from pipeline.run import Outcome
 
 FAILED, BAD_CONFIG, OPEN = 1, 2, 3
@@ -56,6 +57,7 @@ def _fail(message: str, code: int) -> None:
 
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()
 
 
 def _say_json(value: Any) -> None:
@@ -272,12 +274,7 @@ def query(
 
     if sum(question is not None for question in (sentence, paragraph, like)) != 1:
         raise ConfigError("ask one question: a sentence, --paragraph FILE|-, or --like VIDEO")
-    if config is not None and bundle is None:
-        place = ask.place_of_run(_load(config, set_))
-    elif bundle is not None and config is None:
-        place = ask.place_of_bundle(bundle, encoder, tokenizer)
-    else:
-        raise ConfigError("say where to look: --config FILE or --bundle DIR, one of the two")
+    place = _place(config, bundle, encoder, tokenizer, None, set_)
     if like is not None:
         answer = ask.ask_like(place, like, num_hits=num_hits)
     else:
@@ -286,6 +283,26 @@ def query(
         _say_json(answer.to_json())
     else:
         _say(show.answer_text(answer))
+
+
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option("--config", help="The run whose newest index is served.")] = None,
+    bundle: Annotated[Path | None, typer.Option("--bundle", help="An index folder instead of a run.")] = None,
+    media: Annotated[Path | None, typer.Option("--media", help="With --bundle: the folder of the videos.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="With --bundle: frozen weights, clip:PATH or s3d-text:PATH.")
+    ] = None,
+    tokenizer: Annotated[Path | None, typer.Option(help="With --bundle: the words of such weights.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    set_: Set = None,
+) -> None:
+    """Serve an index over HTTP, with a page to search in and to watch what was found."""
+    from pipeline import ask
+
+    place = _place(config, bundle, encoder, tokenizer, media, set_)
+    ask.serve(place, host=host, port=port, on_ready=lambda url: _say(f"serving {url}  (Ctrl-C stops)"))
 
 
 @app.command()
@@ -345,6 +362,24 @@ def _counter(what: str) -> Iterator[Any]:
 
     yield show
     sys.stderr.write("\n")
+
+
+def _place(
+    config: Path | None,
+    bundle: Path | None,
+    encoder: str | None,
+    tokenizer: Path | None,
+    media: Path | None,
+    overrides: list[str] | None,
+) -> "Place":
+    """Where to look: a run or a bundle."""
+    from pipeline import ask
+
+    if config is not None and bundle is None:
+        return ask.place_of_run(_load(config, overrides))
+    if bundle is not None and config is None:
+        return ask.place_of_bundle(bundle, encoder, tokenizer, media)
+    raise ConfigError("say where to look: --config FILE or --bundle DIR, one of the two")
 
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:

@@ -133,10 +133,15 @@ def newest_artifact(config: RunConfig, label: str) -> Artifact:
     Raises:
         NotSealed: there is none.
     """
-    found = sealed_by_label(Store(config.root), config.name).get(label)
-    if not found:
+    found = find_newest(config, label)
+    if found is None:
         raise NotSealed(f"{config.name}: there is no sealed {label} in {config.root}; run `fabula run` first")
-    return require_sealed(found[0])
+    return require_sealed(found)
+
+
+def find_newest(config: RunConfig, label: str) -> Artifact | None:
+    """The newest sealed artifact of a configuration, if there is one."""
+    return next(iter(sealed_by_label(Store(config.root), config.name).get(label, ())), None)
 
 
 def export(config: RunConfig, label: str, folder: Path) -> list[str]:

@@ -48,16 +48,31 @@ def find_moments(scores: NDArray[np.float32], spans: NDArray[np.float64], hits: 
         start_s, end_s = spans[window]
         if any(start_s < moment.end_s - _TOUCH_S and moment.start_s < end_s - _TOUCH_S for moment in moments):
             continue
-        moments.append(_grow(scores, spans, window, moments))
+        moments.append(moment_around(scores, spans, window, within=range(len(scores)), taken=moments))
     return moments
 
 
-def _grow(scores: NDArray[np.float32], spans: NDArray[np.float64], peak: int, taken: Collection[Moment]) -> Moment:
-    """The moment around `peak`, which stops at what better moments have taken."""
+def moment_around(
+    scores: NDArray[np.float32],
+    spans: NDArray[np.float64],
+    peak: int,
+    *,
+    within: range,
+    taken: Collection[Moment] = (),
+) -> Moment:
+    """The moment around a window.
+
+    Args:
+        scores: As in `find_moments`.
+        spans: Likewise.
+        peak: The window.
+        within: Windows that may belong to it.
+        taken: Better moments, at which it stops.
+    """
     floor = half_height(scores, float(scores[peak]))
 
     def joins(window: int, neighbour: int) -> bool:
-        if not 0 <= window < len(scores) or scores[window] < floor:
+        if window not in within or scores[window] < floor:
             return False
         earlier, later = min(window, neighbour), max(window, neighbour)
         if spans[later, 0] > spans[earlier, 1] + _TOUCH_S:

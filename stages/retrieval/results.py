@@ -40,9 +40,9 @@ class SentenceSpan:
 
     Attributes:
         text: The sentence as asked.
-        start_s: First second of the windows that were aligned with it.
-        end_s: Their end, not included.
-        score: Cosine of the sentence with the best of these windows, -1 to 1.
+        start_s: First second of the moment around the best of the windows that were aligned with it.
+        end_s: Its end, not included.
+        score: Cosine of the sentence with that window, -1 to 1.
         found: False if that is closer to the sentence's background than to its best place among the candidates.
     """
 

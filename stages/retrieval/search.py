@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.alignment.dtw import dtw_reference
 from stages.errors import ArtifactError, ConfigError
 from stages.retrieval.bundle import Bundle, IndexedVideo
-from stages.retrieval.moments import Moment, find_moments
+from stages.retrieval.moments import Moment, find_moments, moment_around
 from stages.retrieval.results import Answer, Hit, ParagraphHit, SentenceSpan
 from stages.retrieval.vectors import Vectors
 
@@ -92,9 +92,9 @@ def search_paragraph(
     """The videos in which the sentences happen in their order, and where each of them happens.
 
     The cost of a window for a sentence is 1 - cosine, the score minus the mean cost on the best DTW path over all
-    windows (design, section 2). A sentence's span is the union of the windows that the path gives to it. It counts as
-    found if the best of these windows is at least halfway from the sentence's background (its median similarity over
-    all candidates' windows) to its best similarity to any of them.
+    windows (design, section 2). The path gives every window to some sentence, background too; so a sentence's span is
+    the moment around the best of its windows, within them. It counts as found if that window is at least halfway from
+    the sentence's background (its median similarity over all candidates' windows) to its best similarity to any.
 
     Args:
         bundle: The index.
@@ -249,18 +249,20 @@ def _place(
     spans: NDArray[np.float64],
     thresholds: NDArray[np.floating],
 ) -> tuple[SentenceSpan, ...]:
-    """The span of each sentence: the union of the windows that the path, (L, 2) of sentence and window, gives it."""
+    """The span of each sentence: the moment around the best of the windows that the path, (L, 2), gives it."""
     placed = []
     for number, sentence in enumerate(sentences):
-        windows = path[path[:, 0] == number, 1]
-        best = float(cosines[number, windows].max())
+        given = path[path[:, 0] == number, 1]
+        best = int(given[cosines[number, given].argmax()])
+        within = range(int(given[0]), int(given[-1]) + 1)
+        moment = moment_around(cosines[number], spans, best, within=within)
         placed.append(
             SentenceSpan(
                 text=sentence,
-                start_s=float(spans[windows, 0].min()),
-                end_s=float(spans[windows, 1].max()),
-                score=best,
-                found=best >= float(thresholds[number]),
+                start_s=moment.start_s,
+                end_s=moment.end_s,
+                score=moment.score,
+                found=moment.score >= float(thresholds[number]),
             )
         )
     return tuple(placed)

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +32,7 @@ OPTIONS = {
     "query": [
         "--bundle", "--config", "--encoder", "--hits", "--json", "--like", "--paragraph", "--set", "--tokenizer", "-k",
     ],
+    "serve": ["--bundle", "--config", "--encoder", "--host", "--media", "--port", "--set", "--tokenizer"],
     "pool": ["--config", "--json", "--name"],
     "export": ["--config", "--json", "--label", "--set", "--to"],
     "corpus": ["--config", "--json", "--set"],
@@ -102,6 +105,18 @@ def sh(command: str, checkout: Path) -> str:
     return done.stdout
 
 
+def start_and_stop(command: str, checkout: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    process = subprocess.Popen(
+        shlex.split(f"{command} --port 0"), cwd=checkout, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    assert (process.wait(timeout=30), line[:15]) == (0, "serving http://"), line
+    return line
+
+
 @pytest.mark.timeout(1200)
 def test_the_readme_s_commands_run(checkout: Path) -> None:
     commands = [command for command in shell_commands() if not command.startswith(NOT_RUN)]
@@ -110,7 +125,7 @@ def test_the_readme_s_commands_run(checkout: Path) -> None:
     assert "R@1" in out
     assert "chance" in out
     for command in commands[1:]:
-        sh(command, checkout)
+        (start_and_stop if " serve " in command else sh)(command, checkout)
     snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
     done = subprocess.run(

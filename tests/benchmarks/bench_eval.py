@@ -1,9 +1,9 @@
 """Sequence scores against the bare matrix product, the published way, and (where installed) dtaidistance's C code.
 
-Run by `make bench-eval`. One run, float32, one thread (the Makefile says so), the ways in turn; the best of some rounds,
-because others may use the machine. Ours is measured whole, from raw embeddings to scores; the product alone is given
-its rows at length 1 and in order. Nothing is asserted about time. FABULA_BENCH_VIDEOS=1000,2000,4000,8000 names the
-sizes of the growth.
+Run by `make bench-eval`. One run, float32, one thread (the Makefile says so), the ways in turn; the best of some
+rounds, because others may use the machine. Ours is measured whole, from raw embeddings to scores; the product alone is
+given its rows at length 1 and in order. Nothing is asserted about time. FABULA_BENCH_VIDEOS=1000,2000,4000,8000 names
+the sizes of the growth.
 """
 
 import os

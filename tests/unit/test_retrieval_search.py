@@ -116,6 +116,16 @@ def test_a_paragraph_s_spans_are_where_its_steps_are_shown(bundle: Bundle) -> No
     assert all(span.found and span.score > 0.9 for span in hit.sentences)
 
 
+def test_a_sentence_s_span_leaves_out_the_background_around_it(tmp_path: Path) -> None:
+    shown = {"long": ["", "", "pour", "", "", "", "stir", "", ""], "other": ["cut", "fry"]}
+    (hit,) = search_paragraph(bundle_of(tmp_path, shown, windows_per_step=3), ENCODER, ["pour", "stir"], k=1).hits
+    step_s = 3 * STRIDE_S
+    assert hit.video_id == "long"
+    for span, n in zip(hit.sentences, (2, 6), strict=True):  # the background is noise: it may look like the step once
+        assert span.start_s == pytest.approx(n * step_s, abs=STRIDE_S)
+        assert span.end_s == pytest.approx((n + 1) * step_s - STRIDE_S + 8.0, abs=STRIDE_S)
+
+
 def test_a_sentence_that_a_video_does_not_show_is_not_found_in_it(bundle: Bundle) -> None:
     hits = search_paragraph(bundle, ENCODER, ["cut it", "bake it", "serve it"]).hits
     found = {hit.video_id: [span.found for span in hit.sentences] for hit in hits}

@@ -1,0 +1,134 @@
+"""The HTTP API: questions in, typed results out as JSON; media, moments and thumbnails by video id.
+
+No request names a path: a video is asked for by its id, and only files that the index names are given out.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from stages.errors import ArtifactError, ConfigError
+from stages.media.proxies import stream_moment
+from stages.serve.library import Library, UnknownVideo
+
+PAGE_DIR = Path(__file__).parent / "page"
+
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+NumHits = Annotated[int, Field(ge=1, le=100, description="How many hits at most.")]
+Seconds = Annotated[float, Query(ge=0, allow_inf_nan=False)]
+
+
+class TextQuestion(BaseModel):
+    """A sentence, or a paragraph: one sentence a line, or a text that is split at its punctuation."""
+
+    model_config = ConfigDict(extra="forbid")
+    text: str = Field(min_length=1, max_length=20_000)
+    hits: NumHits = 10
+
+
+class LikeQuestion(BaseModel):
+    """A video by source id, relative path, file name, stem or id."""
+
+    model_config = ConfigDict(extra="forbid")
+    video: str = Field(min_length=1, max_length=4_096)
+    hits: NumHits = 10
+
+
+def create_app(library: Library, *, hosts: list[str]) -> FastAPI:
+    """Make the application.
+
+    Args:
+        library: what is asked.
+        hosts: names that a request may be addressed to, so that no foreign page reaches a local server through a
+            name of its own; `["*"]` allows all.
+    """
+    app = FastAPI(title="Fabula", description=__doc__, docs_url=None, redoc_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    _add_errors(app)
+    _add_questions(app, library)
+    _add_media(app, library)
+    app.mount("/", StaticFiles(directory=PAGE_DIR, html=True))
+    return app
+
+
+def _add_questions(app: FastAPI, library: Library) -> None:
+    @app.get("/api/index")
+    def about() -> dict[str, Any]:
+        """Encoder, whether its weights are random, and counts."""
+        return library.about()
+
+    @app.post("/api/sentence")
+    def sentence(question: TextQuestion) -> dict[str, Any]:
+        """Moments that show a sentence: `Answer` of `Hit`s."""
+        return library.ask_sentence(question.text, question.hits).to_json()
+
+    @app.post("/api/paragraph")
+    def paragraph(question: TextQuestion) -> dict[str, Any]:
+        """Videos in which the sentences happen in this order: `Answer` of `ParagraphHit`s."""
+        return library.ask_paragraph(question.text, question.hits).to_json()
+
+    @app.post("/api/like")
+    def like(question: LikeQuestion) -> dict[str, Any]:
+        """Videos that are most like one: `Answer` of `Hit`s."""
+        return library.ask_like(question.video, question.hits).to_json()
+
+    @app.get("/api/videos")
+    def names(part: str = "", most: Annotated[int, Query(ge=1, le=100)] = 20) -> list[str]:
+        """First paths of videos whose path holds a part."""
+        return library.names(part, most)
+
+    @app.get("/api/videos/{video_id}")
+    def video(video_id: str) -> dict[str, Any]:
+        """Names, end and narrations of a video."""
+        return library.video(video_id)
+
+
+def _add_media(app: FastAPI, library: Library) -> None:
+    @app.get("/media/{video_id}")
+    def media(video_id: str) -> FileResponse:
+        """The file as it is; ranges are served, so that a player can jump."""
+        return FileResponse(library.media_path(video_id))
+
+    @app.get("/moments/{video_id}")
+    def moment(video_id: str, start_s: Seconds, end_s: Seconds) -> StreamingResponse:
+        """A moment as MP4 (H.264), for files that a browser cannot play."""
+        path = library.media_path(video_id)
+        try:
+            chunks = stream_moment(path, start_s, end_s)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        return StreamingResponse(chunks, media_type="video/mp4")
+
+    @app.get("/thumbnails/{video_id}")
+    def thumbnail(video_id: str, time_s: Seconds = 0.0) -> Response:
+        """The JPEG of the search window nearest to a time."""
+        return Response(library.thumbnail(video_id, time_s), media_type="image/jpeg")
+
+
+def _add_errors(app: FastAPI) -> None:
+    for kind, status in ((UnknownVideo, 404), (ConfigError, 400), (ArtifactError, 409)):
+        app.add_exception_handler(kind, _refusal(status))
+
+    @app.middleware("http")
+    async def secure(request: Request, answer: RequestResponseEndpoint) -> Response:
+        response = await answer(request)
+        response.headers.update(_SECURITY)
+        return response
+
+
+def _refusal(status: int) -> Any:
+    def refuse(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, status_code=status)
+
+    return refuse
