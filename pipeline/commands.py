@@ -18,12 +18,18 @@ from stages.artifacts.sealed import Artifact, require_sealed
 from stages.errors import ConfigError, NotSealed
 from stages.extract import ExtractConfig
 from stages.import_features import ImportFeatures, ImportFeaturesConfig
+from stages.index import BUNDLE
 from stages.ingest import IngestConfig
+from stages.train import RUN
 
 if TYPE_CHECKING:
     from stages.doctor.compare import Comparison
     from stages.doctor.records import Diagnosis
     from stages.evaluation.seeds import PooledScore
+
+
+_EXPORTED_UNITS = {"index": BUNDLE, "checkpoint": RUN}
+"""The unit of each artifact that stands on its own outside of a store."""
 
 
 def plan(config: RunConfig) -> list[dict[str, Any]]:
@@ -148,17 +154,15 @@ def export(config: RunConfig, label: str, folder: Path) -> list[str]:
     """Copy the newest artifact of a label into a folder, its files under their own names.
 
     Raises:
-        ConfigError: the folder holds something already, or the artifact has several units.
+        ConfigError: the folder holds something already, or this artifact is nothing to take out.
         NotSealed: there is no such artifact.
     """
     artifact = newest_artifact(config, label)
-    if len(artifact.records) != 1:
-        raise ConfigError(
-            f"--label {label}: it has {len(artifact.records)} units; only a checkpoint or an index is one"
-        )
+    record = artifact.record(_EXPORTED_UNITS.get(label, "")) if label in _EXPORTED_UNITS else None
+    if record is None:
+        raise ConfigError(f"--label {label}: what can be taken out is {' or '.join(sorted(_EXPORTED_UNITS))}")
     if folder.exists() and any(folder.iterdir()):
         raise ConfigError(f"--to {folder}: this folder is not empty; name a new one")
-    (record,) = artifact.records
     for file in record.files:
         target = folder / file.name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.events import ADOPTED, COMMITTED, EventLog, units_with_event
-from pipeline.executors.base import Executor, Progress, Report
+from pipeline.executors.base import Executor, Job, Progress, Report
 from pipeline.progress import ProgressView
 from pipeline.runs import Run, list_runs, sealed_by_label
-from pipeline.units import PlannedArtifact, StagePlan, plan_as_json, plan_stage
+from pipeline.units import PlannedArtifact, StagePlan, plan_as_json, plan_stage, waves
 from stages.artifacts.commit import adopt, publish
 from stages.artifacts.layout import Store
 from stages.artifacts.records import read_record
@@ -144,15 +144,21 @@ class _Loop:
     def _dispatch(self, plan: StagePlan) -> None:
         jobs = plan.jobs()
         self._context.view.start_stage(plan.stage.name, len(plan.units), len(jobs))
-        if not jobs:
-            return
+        num_finished = 0
+        for wave in waves(jobs):
+            num_finished = self._run_wave(plan, wave, num_finished)
+            if self.outcome.open_units:
+                return
+
+    def _run_wave(self, plan: StagePlan, jobs: Sequence[Job], num_finished: int) -> int:
+        """Do jobs that do not wait for each other; returns how many of the stage's are finished now."""
         inputs = Inputs(
             store=self._context.store,
             artifacts={label: self.outcome.artifacts[label] for label in plan.stage.needs},
+            making={artifact.label: Artifact(artifact.directory) for artifact in plan.artifacts},
         )
         by_unit = {job.unit.unit_id: job for job in jobs}
         running: dict[str, Progress] = {}
-        num_finished = 0
         for message in self._get_executor().run(plan.stage, inputs, jobs):
             if isinstance(message, Progress):
                 running[message.unit_id] = message
@@ -162,6 +168,7 @@ class _Loop:
                 self._handle(plan, message, set(by_unit[message.unit_id].targets))
             text = next((progress.text for progress in running.values() if progress.text), "")
             self._context.view.update([progress.done for progress in running.values()], num_finished, text)
+        return num_finished
 
     def _handle(self, plan: StagePlan, report: Report, labels: set[str]) -> None:
         where = f"stage {plan.stage.name}, unit {report.unit_id}"

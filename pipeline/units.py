@@ -102,8 +102,27 @@ def plan_stage(stage: Stage, inputs: Inputs) -> StagePlan:
     return StagePlan(stage=stage, units=units, artifacts=planned)
 
 
+def waves(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Sort jobs by what their units come after: each wave reads only what earlier ones, or earlier runs, committed.
+
+    Raises:
+        ValueError: units wait for each other.
+    """
+    waiting, sorted_waves = list(jobs), list[list[Job]]()
+    while waiting:
+        open_units = {job.unit.unit_id for job in waiting}
+        wave = [job for job in waiting if open_units.isdisjoint(job.unit.after)]
+        if not wave:
+            raise ValueError(f"the units {sorted(open_units)} wait for each other")
+        sorted_waves.append(wave)
+        waiting = [job for job in waiting if not open_units.isdisjoint(job.unit.after)]
+    return sorted_waves
+
+
 def base_fingerprint(stage: Stage, output: Output, unit: Unit) -> str:
     """The fingerprint of a unit for one output, at generation 0."""
+    if output.label in unit.takes_over:
+        return unit.takes_over[output.label]
     return fingerprint(
         {
             "stage": stage.name,

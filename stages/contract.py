@@ -84,12 +84,17 @@ class Unit:
         identities: for each output label, named parts (JSON) of everything that decides that output's bytes, such as
             `{"config": ..., "weights": ..., "members": ...}`. Stage name and version are added by the engine. The
             parts are named so that `fabula plan` can say which one changed.
+        after: units of the same stage that must be committed before: it reads what they made (`Inputs.making`).
+        takes_over: for an output label, the fingerprint of a unit that an earlier artifact committed: this unit is
+            that one, whatever its identity says, and is adopted.
     """
 
     unit_id: str
     inputs: tuple[str, ...]
     payload: Mapping[str, Json]
     identities: Mapping[str, Mapping[str, Json]]
+    after: tuple[str, ...] = ()
+    takes_over: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +119,8 @@ class Inputs:
     Attributes:
         store: the root of all artifacts.
         artifacts: by label.
+        making: the unsealed artifacts that the stage itself makes, by label, for units that come after others. Only
+            workers read it.
         previous: sealed artifacts that earlier runs of this configuration made, by label, newest first. Only planning
             reads it (to keep positions); nothing of it may decide bytes other than through the identities.
         on_planning: told bytes read and bytes to read when planning has to read much (hashing).
@@ -121,6 +128,7 @@ class Inputs:
 
     store: "Store"
     artifacts: Mapping[str, "Artifact"]
+    making: Mapping[str, "Artifact"] = field(default_factory=dict)
     previous: Mapping[str, Sequence["Artifact"]] = field(default_factory=dict)
     on_planning: Callable[[int, int], None] = _ignore_progress
 
@@ -129,7 +137,7 @@ class Inputs:
 
     def for_workers(self) -> "Inputs":
         """Without what only planning reads: this is what travels to workers."""
-        return Inputs(store=self.store, artifacts=self.artifacts)
+        return Inputs(store=self.store, artifacts=self.artifacts, making=self.making)
 
 
 class Out(Protocol):

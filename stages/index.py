@@ -1,32 +1,44 @@
 """index: embeddings become a bundle that answers a sentence, a paragraph or another video.
 
-One unit, `bundle`, writes all of it. The design names three kinds of units (quantiser, codes of a shard, join), but
-the units of one artifact cannot read each other's files, and building a flat or IVF index takes seconds a million
-windows, once embedding has taken hours.
+A flat index is one unit, `bundle`. An IVF index has three kinds: `quantiser` trains the lists on a drawn sample, one
+`codes-*` a shard of embeddings fills them with its vectors, and `bundle` joins those and measures what is found. When
+videos are appended, the quantiser of the newest index is taken over, as long as the encoder is the same and the index
+has not outgrown it: then one shard is filled and all are joined. Which quantiser it is depends on the embeddings, so
+it is decided when the stage is planned, and stands in the artifact's description (the design has it in the resolved
+configuration, which is written before).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.artifacts.manifest import Video, read_videos
-from stages.artifacts.sealed import Artifact
+from stages.artifacts.hashing import fingerprint
+from stages.artifacts.manifest import read_videos
+from stages.artifacts.records import CommitRecord
 from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
-from stages.errors import ConfigError, SchemaMismatch
-from stages.retrieval.bundle_record import SCHEMA, EncoderRecord, Probe
+from stages.errors import ConfigError
+from stages.retrieval.bundle_record import SCHEMA
+from stages.retrieval.content import (
+    WINDOWS,
+    count_windows,
+    read_columns,
+    read_content,
+    read_facts,
+    read_vectors,
+    video_columns,
+)
 
 if TYPE_CHECKING:
-    from stages.retrieval.bundle_writer import BundleContent
+    from stages.retrieval.clips import ClipSource
+    from stages.retrieval.ivf import IvfSettings
+    from stages.retrieval.ivf_build import TrainedLists
+    from stages.retrieval.vectors import Vectors
 
-EMBEDDINGS_SCHEMA = 1
-WINDOWS, NARRATIONS, PARAGRAPHS = "windows.parquet", "narrations.parquet", "paragraphs.parquet"
-
-_WINDOW_COLUMNS = ("window_id", "video_id", "index", "start_s", "end_s")
-_NARRATION_COLUMNS = ("narration_id", "video_id", "index", "paragraph_index", "start_s", "end_s", "text")
-_PARAGRAPH_COLUMNS = ("paragraph_id", "video_id", "index", "start_s", "end_s", "text")
+BUNDLE, QUANTISER, CODES = "bundle", "quantiser", "codes"
+LISTS_FILE, CODES_FILE = "quantiser.faiss", "codes.faiss"
 ENCODER_FILES = ("encoder.json", "model.safetensors", "tokenizer.json")
 """What opens a two-tower encoder of ours; `models.encoders.checkpoint` writes these."""
 
@@ -40,6 +52,8 @@ class IndexConfig(StageConfig):
         nprobe: lists that a search visits; 0 = the smallest power of two that reaches `target_recall`.
         target_recall: least recall@10 against exact search, measured on held-out windows; below it, no index is made.
         seed: of the training sample, the held-out windows and k-means.
+        most_growth: a quantiser is taken over until there are so many times the windows that it was trained for;
+            0 trains a new one whenever windows change.
     """
 
     kind: Literal["flat", "ivf"] = "flat"
@@ -47,6 +61,7 @@ class IndexConfig(StageConfig):
     nprobe: int = Field(default=0, ge=0)
     target_recall: float = Field(default=0.95, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+    most_growth: float = Field(default=2.0, ge=0)
 
 
 @dataclass(frozen=True)
@@ -67,7 +82,7 @@ class Index(Stage):
     tokenizer_path: Path | None = None
 
     name: ClassVar[str] = "index"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: rows to train on and to measure on are drawn by the windows' ids
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -79,25 +94,70 @@ class Index(Stage):
         return (Output(label="index", schema=SCHEMA),)
 
     def units(self, inputs: Inputs) -> list[Unit]:
-        """One unit; its inputs are the units of the embeddings."""
+        """The bundle alone, or quantiser, codes and bundle; the inputs are the units of the embeddings."""
         embeddings = inputs["embeddings"].records
-        checkpoint = inputs["checkpoint"].records if self.trained_here else ()
-        identity = {
-            "config": self.config.model_dump(),
-            "embeddings": [record.fingerprint for record in embeddings],
-            "videos": video_columns(read_videos(inputs["manifest"])),
-            "checkpoint": [record.fingerprint for record in checkpoint],
-        }
-        inputs_of_unit = tuple(record.unit_id for record in embeddings)
-        return [Unit(unit_id="bundle", inputs=inputs_of_unit, payload={}, identities={"index": identity})]
+        shards = tuple(record.unit_id for record in embeddings)
+        if self.config.kind == "flat" or not count_windows(embeddings):
+            return [Unit(unit_id=BUNDLE, inputs=shards, payload={}, identities=self._bundle_identity(inputs))]
+        quantiser = self._quantiser(inputs)
+        key = {"quantiser": quantiser.payload["key"]}
+        codes = [
+            Unit(
+                unit_id=f"{CODES}-{record.unit_id}",
+                inputs=(record.unit_id,),
+                payload={"shard": record.unit_id},
+                identities={"index": {**key, "embeddings": record.fingerprint}},
+                after=(QUANTISER,),
+            )
+            for record in embeddings
+        ]
+        identities = {"index": {**self._bundle_identity(inputs)["index"], **key}}
+        after = (QUANTISER, *(unit.unit_id for unit in codes))
+        return [quantiser, *codes, Unit(unit_id=BUNDLE, inputs=(), payload={}, identities=identities, after=after)]
 
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: the unit reads what it needs."""
         return IndexWorker(self, inputs)
 
+    def _bundle_identity(self, inputs: Inputs) -> dict[str, dict[str, Any]]:
+        checkpoint = inputs["checkpoint"].records if self.trained_here else ()
+        identity = {
+            "config": self.config.model_dump(exclude={"most_growth"}),
+            "embeddings": [record.fingerprint for record in inputs["embeddings"].records],
+            "videos": video_columns(read_videos(inputs["manifest"])),
+            "checkpoint": [record.fingerprint for record in checkpoint],
+        }
+        return {"index": identity}
+
+    def _quantiser(self, inputs: Inputs) -> Unit:
+        """The unit that trains the lists, or the one of an earlier index that stands for it."""
+        embeddings = inputs["embeddings"]
+        config = self.config.model_dump(include={"nlist", "seed"})
+        suits = {"config": config, "encoder": read_facts(embeddings)["encoder"]}
+        identity = {**suits, "embeddings": [record.fingerprint for record in embeddings.records]}
+        earlier = self._earlier_quantiser(inputs, suits)
+        return Unit(
+            unit_id=QUANTISER,
+            inputs=(),
+            payload={"key": earlier.info["key"] if earlier else fingerprint(identity), **suits},
+            identities={"index": identity},
+            takes_over={"index": earlier.fingerprint} if earlier else {},
+        )
+
+    def _earlier_quantiser(self, inputs: Inputs, suits: Mapping[str, Any]) -> CommitRecord | None:
+        """The newest quantiser for this encoder and these settings that the windows have not outgrown."""
+        num_windows = count_windows(inputs["embeddings"].records)
+        for earlier in inputs.previous.get("index", ()):
+            record = earlier.record(QUANTISER) if QUANTISER in earlier.description.units else None
+            if record is None or any(record.info[name] != value for name, value in suits.items()):
+                continue
+            if num_windows <= self.config.most_growth * record.info["windows"]:
+                return record
+        return None
+
 
 class IndexWorker:
-    """Builds the bundle."""
+    """Trains lists, fills them, or builds the bundle."""
 
     def __init__(self, stage: Index, inputs: Inputs) -> None:
         """Remember what to read."""
@@ -105,22 +165,98 @@ class IndexWorker:
         self._inputs = inputs
 
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
-        """Write the files of the bundle; there is no input that can fail alone."""
-        from stages.retrieval.bundle_writer import write_bundle
-        from stages.retrieval.ivf import IvfSettings
-
-        config = self._stage.config
-        settings = IvfSettings(
-            nlist=config.nlist, nprobe=config.nprobe, target_recall=config.target_recall, seed=config.seed
-        )
-        content = read_content(self._inputs, self._encoder_files(out))
-        out.report(0.5, f"{len(content.window_vectors)} windows")
-        record = write_bundle(lambda name: out.create("index", name), content, config.kind, settings)
-        out.describe("index", {"rows": dict(record.counts), "recall": record.ivf and record.ivf["recall"]})
+        """Write the files of the unit; there is no input that can fail alone."""
+        if unit.unit_id == QUANTISER:
+            self._train(unit, out)
+        elif unit.unit_id == BUNDLE:
+            self._write_bundle(out)
+        else:
+            self._fill(unit.payload["shard"], out)
         return []
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _train(self, unit: Unit, out: Out) -> None:
+        """Train the lists of an IVF index on a sample of all windows."""
+        from stages.retrieval.ivf import draw_rows
+        from stages.retrieval.ivf_build import take_rows
+        from stages.retrieval.vectors import train_lists
+
+        if unit.takes_over:
+            raise ConfigError(
+                "the quantiser that this index takes over is gone from the store: train a new one, "
+                "--set index.most_growth=0"
+            )
+        window_ids = read_columns(self._inputs["embeddings"], WINDOWS, ("window_id",))["window_id"]
+        draw = draw_rows(window_ids, self._settings())
+        lists = train_lists(take_rows(self._parts(), draw.sample), nlist=draw.nlist, seed=self._stage.config.seed)
+        with out.create("index", LISTS_FILE) as file:
+            lists.write(file)
+        facts = {"windows": len(window_ids), "sample_rows": len(draw.sample), "dim": lists.dim}
+        out.describe("index", {**facts, **unit.payload})
+
+    def _fill(self, shard: str, out: Out) -> None:
+        """Put the vectors of one shard into the lists."""
+        from stages.retrieval.vectors import fill_lists
+
+        vectors = next(iter(self._parts(shard)))
+        with out.create("index", CODES_FILE) as file:
+            fill_lists(self._lists().index, vectors).write(file)
+        out.describe("index", {"windows": len(vectors)})
+
+    def _write_bundle(self, out: Out) -> None:
+        from stages.retrieval.bundle_writer import write_bundle
+
+        content = read_content(self._inputs, self._clips(out), self._encoder_files(out))
+        record = write_bundle(lambda name: out.create("index", name), content)
+        out.describe("index", {"rows": dict(record.counts), "recall": record.ivf and record.ivf["recall"]})
+
+    def _clips(self, out: Out) -> "ClipSource":
+        """Where the clip index comes from: vectors, or the parts that were filled."""
+        from stages.retrieval.clips import FlatClips, JoinedClips
+
+        embeddings = self._inputs["embeddings"]
+        if QUANTISER not in self._inputs.making["index"].description.units:
+            return FlatClips(vectors=read_vectors(embeddings, WINDOWS, "vector")[0])
+        num_parts = len(embeddings.records)
+        return JoinedClips(
+            lists=self._lists(),
+            filled=[self._made(f"{CODES}-{record.unit_id}", CODES_FILE)[0] for record in embeddings.records],
+            parts=self._parts,
+            settings=self._settings(),
+            on_part=lambda done: out.report(done / num_parts, f"{done} of {num_parts} parts joined"),
+        )
+
+    def _lists(self) -> "TrainedLists":
+        from stages.retrieval.ivf_build import TrainedLists
+        from stages.retrieval.vectors import load_index
+
+        path, record = self._made(QUANTISER, LISTS_FILE)
+        index = load_index(path, dim=record.info["dim"], nprobe=1)
+        return TrainedLists(index=index, sample_rows=record.info["sample_rows"], seed=record.info["config"]["seed"])
+
+    def _made(self, unit_id: str, name: str) -> tuple[Path, CommitRecord]:
+        """What a unit that this one comes after has committed."""
+        artifact = self._inputs.making["index"]
+        record = artifact.record(unit_id)
+        if record is None:
+            raise ValueError(f"{artifact.directory.reference}: unit {unit_id} is not committed, but comes before")
+        return artifact.path(record.file(name)), record
+
+    def _parts(self, *shards: str) -> "Iterator[Vectors]":
+        """The window vectors of the named shards of the embeddings, or of all, as stored."""
+        from stages.artifacts.tables import matrix, read_table
+
+        embeddings = self._inputs["embeddings"]
+        for record in embeddings.records:
+            if not shards or record.unit_id in shards:
+                yield matrix(read_table(embeddings.path(record.file(WINDOWS)), ["vector"]), "vector")
+
+    def _settings(self) -> "IvfSettings":
+        from stages.retrieval.ivf import IvfSettings
+
+        return IvfSettings(**self._stage.config.model_dump(include={"nlist", "nprobe", "target_recall", "seed"}))
 
     def _encoder_files(self, out: Out) -> Mapping[str, Path]:
         """The files of a trained encoder, by the names under which it opens."""
@@ -152,97 +288,3 @@ class IndexWorker:
         if isinstance(encoder, DualJoint):
             save_dual(encoder.checkpoint, folder)
         return folder
-
-
-def read_content(inputs: Inputs, encoder_files: Mapping[str, Path]) -> "BundleContent":
-    """Everything that goes into the bundle, from the sealed artifacts.
-
-    Args:
-        inputs: `manifest` and `embeddings`.
-        encoder_files: files of a trained encoder by name.
-
-    Raises:
-        SchemaMismatch: the embeddings do not say which encoder made them, or have another schema.
-    """
-    from stages.retrieval.bundle_writer import BundleContent
-
-    embeddings = inputs["embeddings"]
-    embeddings.check_schema(EMBEDDINGS_SCHEMA)
-    facts = read_facts(embeddings)
-    windows, vectors, _ = _read(embeddings, WINDOWS, _WINDOW_COLUMNS, "vector")
-    narrations, _, _ = _read(embeddings, NARRATIONS, _NARRATION_COLUMNS, None)
-    paragraphs, means, present = _read(embeddings, PARAGRAPHS, _PARAGRAPH_COLUMNS, "video_vector")
-    return BundleContent(
-        videos=video_columns(read_videos(inputs["manifest"])),
-        windows=windows,
-        window_vectors=vectors,
-        paragraphs=paragraphs,
-        paragraph_vectors=means,
-        paragraph_present=present,
-        narrations=narrations,
-        window_s=float(facts["window_s"]),
-        stride_s=float(facts["stride_s"]),
-        encoder=EncoderRecord(**{name: facts["encoder"][name] for name in EncoderRecord.__dataclass_fields__}),
-        probe=read_probe(embeddings),
-        encoder_files=encoder_files,
-    )
-
-
-def read_probe(embeddings: Artifact) -> Probe | None:
-    """The longest narration of the first unit that has any, and its vector; None if nothing was narrated."""
-    from stages.artifacts.tables import matrix, read_table
-
-    for path in embeddings.paths(NARRATIONS):
-        table = read_table(path, ["text", "vector"])
-        texts: list[str] = table.column("text").to_pylist()
-        if texts:
-            row = max(range(len(texts)), key=lambda row: (len(texts[row]), -row))
-            return Probe(text=texts[row], vector=tuple(matrix(table.slice(row, 1), "vector")[0].tolist()))
-    return None
-
-
-def read_facts(embeddings: Artifact) -> Mapping[str, Any]:
-    """What the embeddings say of their encoder and windows: `encoder`, `window_s`, `stride_s`.
-
-    They are facts of the artifact, or, where they are known only when the weights are open, of each unit's record.
-
-    Raises:
-        SchemaMismatch: one of them is missing.
-    """
-    facts = dict(embeddings.about)
-    for record in embeddings.records:
-        facts |= record.info
-    wanted = {"window_s", "stride_s", *(f"encoder.{name}" for name in EncoderRecord.__dataclass_fields__)}
-    found = {"window_s", "stride_s"} & facts.keys() | {f"encoder.{name}" for name in facts.get("encoder", ())}
-    if wanted - found:
-        raise SchemaMismatch(
-            f"{embeddings.directory.reference} does not say {', '.join(sorted(wanted - found))}: run the stage "
-            f"{embeddings.description.stage!r} again"
-        )
-    return facts
-
-
-def video_columns(videos: Iterable[Video]) -> dict[str, list[Any]]:
-    """What the bundle keeps of the manifest, by column."""
-    rows = list(videos)
-    return {
-        "video_id": [video.video_id for video in rows],
-        "paths": [list(video.paths) for video in rows],
-        "source_ids": [list(video.source_ids) for video in rows],
-        "duration_s": [video.duration_s for video in rows],
-    }
-
-
-def _read(embeddings: Artifact, name: str, columns: tuple[str, ...], vector: str | None) -> tuple[Any, Any, Any]:
-    """Columns of a table of all units, its vectors (N, E), and which rows have one."""
-    import numpy as np
-
-    from stages.artifacts.tables import matrix, read_tables
-
-    if not embeddings.records:
-        return {column: [] for column in columns}, np.zeros((0, 0), np.float32), np.zeros(0, np.bool_)
-    table = read_tables(embeddings, name, [*columns, *([vector] if vector else [])])
-    read = {column: table.column(column).to_pylist() for column in columns}
-    if vector is None:
-        return read, None, None
-    return read, matrix(table, vector), np.asarray(table.column(vector).is_valid())

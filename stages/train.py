@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stages.training.checkpoints import StepRecord
 
 SCHEMA = 1
+RUN = "run"
 HISTORY, TRAINED_ON = "history.parquet", "trained_on.txt"
 _HISTORY_SCHEMA = {"step": INT64, "loss": FLOAT64, "learning_rate": FLOAT64}
 _MOST_REPORTS = 200
@@ -128,7 +129,7 @@ class Train(Stage):
             "narrations": fingerprint([_rows(narrations[video_id]) for video_id in members]),
         }
         payload = {"video_ids": members}
-        return [Unit(unit_id="run", inputs=tuple(members), payload=payload, identities={"checkpoint": identity})]
+        return [Unit(unit_id=RUN, inputs=tuple(members), payload=payload, identities={"checkpoint": identity})]
 
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: the unit reads what it needs."""

@@ -4,8 +4,9 @@ Every step has a direction in the joint space. A window's vector is the directio
 noise; a text's vector is the sum of the directions of its known words. So the right answer of each query is known.
 """
 
+import io
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from stages.artifacts.commit import StagedFile
 from stages.retrieval.bundle import Bundle, open_bundle
 from stages.retrieval.bundle_record import EncoderRecord, Probe
 from stages.retrieval.bundle_writer import BundleContent, write_bundle
-from stages.retrieval.ivf import IndexKind, IvfSettings
+from stages.retrieval.clips import FlatClips
+from stages.retrieval.ivf import IvfFacts, IvfSettings, draw_rows
+from stages.retrieval.ivf_build import TrainedLists, join_and_measure
+from stages.retrieval.vectors import VectorIndex, fill_lists, train_lists
 
 STEPS = ("pour", "stir", "cut", "fry", "fold", "bake", "wash", "serve")
 DIM = 16
@@ -92,7 +96,7 @@ def content_of(shown: dict[str, Sequence[str]], **kwargs: Any) -> BundleContent:
             "duration_s": [60.0] * len(names),
         },
         windows=windows,
-        window_vectors=np.concatenate(vectors),
+        clips=FlatClips(vectors=np.concatenate(vectors)),
         paragraphs=paragraphs,
         paragraph_vectors=np.concatenate(means),
         paragraph_present=np.ones(len(paragraphs["paragraph_id"]), bool),
@@ -113,16 +117,49 @@ def content_of(shown: dict[str, Sequence[str]], **kwargs: Any) -> BundleContent:
     )
 
 
-def write_folder(
-    folder: Path, content: BundleContent, kind: IndexKind = "flat", settings: IvfSettings | None = None
-) -> Path:
+def vectors_of(content: BundleContent) -> np.ndarray:
+    """The window vectors of `content_of`, float32 (N, DIM)."""
+    assert isinstance(content.clips, FlatClips)
+    return content.clips.vectors
+
+
+def build_ivf(vectors: np.ndarray, settings: IvfSettings, parts: int = 1) -> tuple[VectorIndex, IvfFacts]:
+    """An IVF index by the steps that the index stage does apart; the rows lie in so many parts."""
+    draw = draw_rows([f"w{row}" for row in range(len(vectors))], settings)
+    index = train_lists(vectors[draw.sample], nlist=draw.nlist, seed=settings.seed)
+    lists = TrainedLists(index=index, sample_rows=len(draw.sample), seed=settings.seed)
+    shards = np.array_split(vectors, parts)
+    filled = [fill_lists(index, shard) for shard in shards]
+    return join_and_measure(lists, filled, lambda: shards, draw.held_out, settings)
+
+
+@dataclass(frozen=True)
+class IvfClips:
+    """Clip source of an IVF bundle."""
+
+    vectors: np.ndarray
+    settings: IvfSettings
+
+    def build(self, window_ids: Sequence[str], order: np.ndarray) -> tuple[VectorIndex, IvfFacts | None]:
+        return build_ivf(self.vectors[order], self.settings)
+
+
+def bytes_of(index: VectorIndex) -> bytes:
+    file = io.BytesIO()
+    index.write(file)
+    return file.getvalue()
+
+
+def write_folder(folder: Path, content: BundleContent, ivf: IvfSettings | None = None) -> Path:
     """Write a plain bundle: every file has its logical name."""
+    if ivf is not None:
+        content = replace(content, clips=IvfClips(vectors_of(content), ivf))
 
     def create(name: str) -> StagedFile:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         return StagedFile(name, folder / name)
 
-    write_bundle(create, content, kind, settings or IvfSettings())
+    write_bundle(create, content)
     return folder
 
 

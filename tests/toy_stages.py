@@ -146,3 +146,64 @@ class SumWorker:
 
     def close(self) -> None:
         pass
+
+
+class RelayConfig(StageConfig):
+    """How many runners there are, and one that stumbles at first."""
+
+    runners: int = 3
+    stumbles: Path | None = None
+
+
+@dataclass(frozen=True)
+class Relay(Stage):
+    """Each unit comes after the one before and reads what that made; the first may be taken over."""
+
+    config: RelayConfig
+    first_is: str = ""
+
+    name: ClassVar[str] = "relay"
+    version: ClassVar[int] = 1
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ()
+
+    def outputs(self) -> tuple[Output, ...]:
+        return (Output(label="baton"),)
+
+    def units(self, inputs: Inputs) -> list[Unit]:
+        return [
+            Unit(
+                unit_id=f"r{number}",
+                inputs=(f"runner {number}",),
+                payload={},
+                identities={"baton": {"number": number, "of": self.config.runners if number == 0 else 0}},
+                after=(f"r{number - 1}",) if number else (),
+                takes_over={"baton": self.first_is} if self.first_is and number == 0 else {},
+            )
+            for number in reversed(range(self.config.runners))
+        ]
+
+    def open(self, inputs: Inputs) -> Worker:
+        return RelayWorker(self.config, inputs)
+
+
+class RelayWorker:
+    def __init__(self, config: RelayConfig, inputs: Inputs) -> None:
+        self._config, self._inputs = config, inputs
+
+    def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
+        content = unit.unit_id
+        if unit.unit_id == "r1" and self._config.stumbles and not self._config.stumbles.exists():
+            raise TransientError("stumbled")
+        for before in unit.after:
+            record = self._inputs.making["baton"].record(before)
+            assert record is not None
+            content = self._inputs.making["baton"].path(record.files[0]).read_text() + content
+        with out.create("baton", "baton.txt") as file:
+            file.write(content.encode())
+        return []
+
+    def close(self) -> None:
+        pass

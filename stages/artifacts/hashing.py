@@ -29,6 +29,11 @@ def hash_bytes(content: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(content)
 
 
+def hash_word(text: str, seed: int) -> int:
+    """64 bits of a text and a seed, as a number: what draws by name rather than by place."""
+    return xxhash.xxh3_64_intdigest(text.encode(), seed)
+
+
 def hash_file(path: Path) -> str:
     """32 hex digits of a file's content, read in pieces of 1 MiB."""
     state = xxhash.xxh3_128()

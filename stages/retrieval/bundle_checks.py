@@ -35,7 +35,9 @@ def locate_files(folder: Path) -> Mapping[str, Path]:
     artifact = Artifact(directory)
     if not artifact.is_sealed:
         raise NotSealed(f"{folder} is not finished: run `fabula run` to the end first")
-    committed = [file for record in artifact.records for file in record.files]
+    # Of an IVF index other units made what the bundle was joined from; it is not part of it.
+    bundle = next((record for record in artifact.records if RECORD_FILE in [file.name for file in record.files]), None)
+    committed = bundle.files if bundle else ()
     files = {file.name: artifact.path(file) for file in committed}
     expected = {file.name: file.hash for file in committed}.get(RECORD_FILE)
     if expected is None or not files[RECORD_FILE].is_file() or hash_file(files[RECORD_FILE]) != expected:

@@ -19,8 +19,9 @@ from stages.artifacts.tables import FLOAT64, INT32, INT64, STRING, STRINGS, colu
 from stages.errors import Corrupt
 from stages.retrieval import bundle_record as names
 from stages.retrieval.bundle_record import BundleRecord, EncoderRecord, FileRecord, Probe, ids_checksum
-from stages.retrieval.ivf import IndexKind, IvfFacts, IvfSettings
-from stages.retrieval.vectors import VectorIndex, Vectors, build_flat, build_ivf
+from stages.retrieval.clips import ClipSource
+from stages.retrieval.ivf import IvfFacts
+from stages.retrieval.vectors import VectorIndex, Vectors, build_flat
 
 CLIPS_SCHEMA = {
     "row": INT64,
@@ -68,7 +69,7 @@ class BundleContent:
     Attributes:
         videos: `video_id`, `paths`, `source_ids`, `duration_s`, in manifest order.
         windows: `window_id`, `video_id`, `index`, `start_s`, `end_s`, in any order.
-        window_vectors: float32 (N, E), the rows of `windows`.
+        clips: Gives the index of their vectors; it holds the rows of `windows`.
         paragraphs: `paragraph_id`, `video_id`, `index`, `start_s`, `end_s`, `text`.
         paragraph_vectors: float32 (P, E), the rows of `paragraphs`: means over the windows of each.
         paragraph_present: bool (P,); False where a paragraph overlaps no window, so that it has no vector.
@@ -82,7 +83,7 @@ class BundleContent:
 
     videos: Columns
     windows: Columns
-    window_vectors: Vectors
+    clips: ClipSource
     paragraphs: Columns
     paragraph_vectors: Vectors
     paragraph_present: NDArray[np.bool_]
@@ -94,16 +95,12 @@ class BundleContent:
     encoder_files: Mapping[str, Path] = field(default_factory=dict)
 
 
-def write_bundle(
-    create: Callable[[str], StagedFile], content: BundleContent, kind: IndexKind, settings: IvfSettings
-) -> BundleRecord:
+def write_bundle(create: Callable[[str], StagedFile], content: BundleContent) -> BundleRecord:
     """Write all files of a bundle.
 
     Args:
         create: Opens a staged file by its logical name.
-        content: What goes in. It may hold no window: the index is then empty and flat.
-        kind: Of the clip index.
-        settings: Of an IVF clip index.
+        content: What goes in. It may hold no window: the index is then empty.
 
     Returns:
         What bundle.json says.
@@ -116,7 +113,7 @@ def write_bundle(
     paths = {video: paths[0] for video, paths in zip(position, content.videos["paths"], strict=True)}
     writer = _Writer(create, paths)
     clip_order = _row_order(content.windows, position, "window_id")
-    clips, facts = _clip_index(content.window_vectors[clip_order], kind, settings)
+    clips, facts = content.clips.build(_take(content.windows["window_id"], clip_order), clip_order)
     writer.index(names.CLIPS_INDEX, clips)
     writer.rows(names.CLIPS_TABLE, CLIPS_SCHEMA, content.windows, clip_order)
     paragraph_order = _row_order(content.paragraphs, position, "paragraph_id")
@@ -128,7 +125,7 @@ def write_bundle(
     writer.table(names.VIDEOS_TABLE, VIDEOS_SCHEMA, _video_columns(content, position))
     for name, path in sorted(content.encoder_files.items()):
         writer.copy(f"{names.ENCODER_DIR}/{name}", path)
-    return writer.record(content, facts)
+    return writer.record(content, clips.dim, facts)
 
 
 class _Writer:
@@ -143,7 +140,7 @@ class _Writer:
 
     def index(self, name: str, index: VectorIndex) -> None:
         with self._create(name) as file:
-            file.write(index.to_bytes())
+            index.write(file)
         self._note(name, file)
 
     def rows(self, name: str, schema: Mapping[str, Any], columns: Columns, order: NDArray[np.int64]) -> None:
@@ -167,10 +164,10 @@ class _Writer:
                 file.write(chunk)
         self._note(name, file)
 
-    def record(self, content: BundleContent, ivf: IvfFacts | None) -> BundleRecord:
+    def record(self, content: BundleContent, dim: int, ivf: IvfFacts | None) -> BundleRecord:
         """Write bundle.json, last, and give what it says."""
         record = BundleRecord(
-            dim=content.window_vectors.shape[1],
+            dim=dim,
             window_s=content.window_s,
             stride_s=content.stride_s,
             encoder=content.encoder,
@@ -187,13 +184,6 @@ class _Writer:
     def _note(self, name: str, file: StagedFile) -> None:
         entry = file.committed("0")
         self.files[name] = FileRecord(size_bytes=entry.size_bytes, xxh3_128=entry.hash)
-
-
-def _clip_index(vectors: Vectors, kind: IndexKind, settings: IvfSettings) -> tuple[VectorIndex, IvfFacts | None]:
-    """The clip index; one without rows is flat, since there is nothing to train on."""
-    if kind == "flat" or not len(vectors):
-        return build_flat(vectors), None
-    return build_ivf(vectors, settings)
 
 
 def _row_order(columns: Columns, position: Mapping[str, int], id_column: str) -> NDArray[np.int64]:

@@ -1,33 +1,27 @@
 """The only door to faiss: inner-product indexes, flat or IVF, that answer the same way on every machine.
 
-An IVF index is trained in one thread on a seeded sample, so that its bytes repeat, and its `nprobe` is measured, not
-hoped for: 1, the value that faiss writes by default, loses a third of the neighbours (Applio#1284). It is stored in
-the file for other readers and handed over with each search here, because readers forget it (CodeRAG#33).
+An IVF index is trained in one thread, so that its bytes repeat, filled part by part and joined (`ivf_build` says how).
+Its `nprobe` is stored in the file for other readers and handed over with each search here, because readers forget it
+(CodeRAG#33).
 """
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import faiss as _faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import ConfigError, Corrupt, SchemaMismatch
-from stages.retrieval.ivf import IvfFacts, IvfSettings, default_nlist
+from stages.errors import Corrupt, SchemaMismatch
 
 # faiss's stubs lack what its Python wrappers add (search parameters by keyword, DirectMap).
 faiss: Any = _faiss
 
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
-
-_ROWS_PER_LIST = 64
-_MAX_HELD_OUT = 256
-_RECALL_K = 10
-# Two kernels of faiss add the same products in another order; equal scores must still count as equal.
-_SCORE_TOLERANCE = 1e-5
 
 
 class VectorIndex:
@@ -54,6 +48,15 @@ class VectorIndex:
     def nprobe(self) -> int | None:
         """Lists visited by a search; None for a flat index."""
         return self._nprobe
+
+    @property
+    def nlist(self) -> int:
+        """Lists there are; 1 for a flat index."""
+        return 1 if self._nprobe is None else int(self._index.nlist)
+
+    def with_nprobe(self, nprobe: int) -> "VectorIndex":
+        """The same IVF index, visiting so many lists."""
+        return VectorIndex(self._index, nprobe)
 
     def search(self, queries: Vectors, k: int, without: range = range(0)) -> tuple[Vectors, Rows]:
         """The k rows of greatest inner product with each query, best first, the smaller row first when equal.
@@ -101,12 +104,11 @@ class VectorIndex:
         vectors: Vectors = self._index.reconstruct_n(rows.start, len(rows))
         return vectors
 
-    def to_bytes(self) -> bytes:
-        """The index in faiss's own format: `faiss.deserialize_index` and `faiss.read_index` open it."""
+    def write(self, file: IO[bytes] | io.RawIOBase) -> None:
+        """Write the index piece by piece in faiss's own format, which `faiss.read_index` opens."""
         if self._nprobe is not None:
             self._index.set_direct_map_type(faiss.DirectMap.NoMap)
-        data: bytes = faiss.serialize_index(self._index).tobytes()
-        return data
+        faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
 
 
 def build_flat(vectors: Vectors) -> VectorIndex:
@@ -120,41 +122,58 @@ def build_flat(vectors: Vectors) -> VectorIndex:
     return VectorIndex(index, None)
 
 
-def build_ivf(vectors: Vectors, settings: IvfSettings) -> tuple[VectorIndex, IvfFacts]:
-    """An IVF-flat inner-product index of `vectors` and what was measured on it.
+def train_lists(sample: Vectors, *, nlist: int, seed: int) -> VectorIndex:
+    """An IVF index without rows: its lists are k-means cells of a sample, in one thread.
 
     Args:
-        vectors: float32 (N, E), N >= 1.
-        settings: Lists, probes, least recall, seed.
+        sample: float32 (M, E), M >= nlist: all of it is trained on.
+        nlist: Number of lists.
+        seed: Of k-means.
 
     Raises:
-        ValueError: no rows, or a value is not finite.
-        ConfigError: more lists than training rows, or the given `nprobe` misses `target_recall`.
+        ValueError: too few rows, or a value is not finite.
     """
-    if not len(_checked(vectors)):
-        raise ValueError("an IVF index needs at least one row to train on")
-    held_out, sample, nlist = _draw(len(vectors), settings)
+    if not 1 <= nlist <= len(_checked(sample)):
+        raise ValueError(f"an IVF index of {nlist} lists needs at least as many rows to train on, got {len(sample)}")
+    width = sample.shape[1]
     with _one_thread():
-        index = faiss.IndexIVFFlat(
-            faiss.IndexFlatIP(vectors.shape[1]), vectors.shape[1], nlist, faiss.METRIC_INNER_PRODUCT
-        )
-        index.cp.seed = settings.seed
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, nlist, faiss.METRIC_INNER_PRODUCT)
+        index.cp.seed = seed
         # The sample is the training set: faiss must neither sub-sample it again nor print that it is small.
         index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, len(sample)
-        index.train(np.ascontiguousarray(vectors[sample], np.float32))
-        index.add(np.ascontiguousarray(vectors, np.float32))
-        exact = _exact_scores(vectors, held_out)
-        nprobe, recall = _choose_nprobe(index, vectors, held_out, exact, settings)
-    facts = IvfFacts(
-        nlist=nlist,
-        nprobe=nprobe,
-        sample_rows=len(sample),
-        seed=settings.seed,
-        recall=recall,
-        recall_k=_RECALL_K,
-        held_out=tuple(int(row) for row in held_out),
-    )
-    return VectorIndex(index, nprobe), facts
+        index.train(np.ascontiguousarray(sample, np.float32))
+    return VectorIndex(index, 1)
+
+
+def fill_lists(lists: VectorIndex, vectors: Vectors) -> VectorIndex:
+    """A copy of an IVF index without rows, with these vectors as its rows 0, 1, ...
+
+    Args:
+        lists: Of `train_lists`.
+        vectors: float32 (N, E), N >= 0.
+
+    Raises:
+        ValueError: another width, or a value is not finite.
+    """
+    if _checked(vectors).shape[1] != lists.dim:
+        raise ValueError(f"vectors must be (N, {lists.dim}), got {vectors.shape}")
+    with _one_thread():
+        filled = faiss.clone_index(lists._index)
+        filled.add(np.ascontiguousarray(vectors, np.float32))
+    return VectorIndex(filled, 1)
+
+
+def join_lists(lists: VectorIndex, parts: Iterable[VectorIndex]) -> VectorIndex:
+    """One IVF index with the rows of all parts, one part behind the other; the parts are emptied.
+
+    Args:
+        lists: Of `train_lists`.
+        parts: Of `fill_lists` on these lists.
+    """
+    joined = faiss.clone_index(lists._index)
+    for part in parts:
+        joined.merge_from(part._index, joined.ntotal)
+    return VectorIndex(joined, 1)
 
 
 def load_index(path: Path, *, dim: int, nprobe: int | None) -> VectorIndex:
@@ -191,65 +210,6 @@ def _checked(vectors: Vectors) -> Vectors:
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise ValueError(f"row {row} holds a value that is not finite")
     return vectors
-
-
-def _draw(num_rows: int, settings: IvfSettings) -> tuple[Rows, Rows, int]:
-    """Held-out rows, training rows (each sorted) and the number of lists."""
-    order = np.random.default_rng([settings.seed, num_rows]).permutation(num_rows).astype(np.int64)
-    num_held_out = min(_MAX_HELD_OUT, num_rows // 10)
-    # An index of fewer than ten rows has none to spare: all are asked and all are trained on.
-    held_out, rest = (order[:num_held_out], order[num_held_out:]) if num_held_out else (order, order)
-    nlist = settings.nlist or default_nlist(len(rest))
-    if nlist > len(rest):
-        raise ConfigError(
-            f"index.nlist is {nlist}, but there are {len(rest)} rows to train on: give at most that, or leave it out"
-        )
-    sample = rest[: max(_ROWS_PER_LIST * nlist, nlist)]
-    return np.sort(held_out), np.sort(sample), nlist
-
-
-def _exact_scores(vectors: Vectors, held_out: Rows) -> Vectors:
-    """Scores of the exact nearest rows of each held-out row, itself left out; float32 (Q, k)."""
-    flat = faiss.IndexFlatIP(vectors.shape[1])
-    flat.add(np.ascontiguousarray(vectors, np.float32))
-    return _without_self(flat, vectors, held_out, None)
-
-
-def _without_self(index: Any, vectors: Vectors, asked: Rows, nprobe: int | None) -> Vectors:
-    """Scores of the k rows that `index` finds for each asked row, itself left out; -inf where it finds fewer."""
-    k = min(_RECALL_K, len(vectors) - 1)
-    parameters = None if nprobe is None else faiss.SearchParametersIVF(nprobe=nprobe)
-    scores, rows = index.search(np.ascontiguousarray(vectors[asked], np.float32), k + 1, params=parameters)
-    scores[(rows < 0) | (rows == asked[:, None])] = -np.inf
-    best: Vectors = -np.sort(-scores, axis=1)[:, :k]
-    return best
-
-
-def _choose_nprobe(
-    index: Any, vectors: Vectors, held_out: Rows, exact: Vectors, settings: IvfSettings
-) -> tuple[int, float]:
-    """The number of lists to visit and its measured recall; see the module for the rule."""
-
-    def recall(nprobe: int) -> float:
-        if not exact.size:
-            return 1.0
-        found = _without_self(index, vectors, held_out, nprobe)
-        least = exact[:, -1:]
-        return float(np.mean(found >= least - _SCORE_TOLERANCE * np.maximum(1, np.abs(least))))
-
-    if settings.nprobe:
-        nprobe = min(settings.nprobe, index.nlist)
-        measured = recall(nprobe)
-        if measured < settings.target_recall:
-            raise ConfigError(
-                f"index.nprobe = {nprobe} of {index.nlist} lists finds {measured:.3f} of the {_RECALL_K} nearest rows, "
-                f"expected at least index.target_recall = {settings.target_recall}: raise nprobe, or leave it out"
-            )
-        return nprobe, measured
-    nprobe = 1
-    while nprobe < index.nlist and recall(nprobe) < settings.target_recall:
-        nprobe = min(2 * nprobe, index.nlist)
-    return nprobe, recall(nprobe)
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """The run loop on small real stages: commit, resume, adoption, failures, retries; inline and Ray alike."""
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,11 @@ from pipeline.executors.inline import InlineExecutor
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, UnitCrashed, run_stages
 from pipeline.runs import list_runs, start_run
-from pipeline.units import Generations, base_fingerprint, plan_stage
+from pipeline.units import Generations, base_fingerprint, plan_stage, waves
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
-from stages.contract import Inputs
-from tests.toy_stages import Count, CountConfig, Sum, SumConfig
+from stages.contract import Inputs, Stage
+from tests.toy_stages import Count, CountConfig, Relay, RelayConfig, Sum, SumConfig
 
 
 @pytest.fixture
@@ -30,7 +31,10 @@ def words(tmp_path: Path) -> Path:
 
 
 def run(store: Path, words: Path, *, executor: Executor | None = None, factor: int = 1, **settings: object) -> Outcome:
-    stages = [Count(CountConfig(words=words, **settings)), Sum(SumConfig(factor=factor))]
+    return run_all([Count(CountConfig(words=words, **settings)), Sum(SumConfig(factor=factor))], store, executor)
+
+
+def run_all(stages: Sequence[Stage], store: Path, executor: Executor | None = None) -> Outcome:
     root = Store(store)
     context = RunContext(
         name="test",
@@ -193,3 +197,44 @@ def test_seal_refuses_a_record_that_was_not_planned(tmp_path: Path, words: Path)
     commit.write_text(json.dumps(record))
     with pytest.raises(Corrupt, match="planned were"):
         Artifact(artifact.directory).seal()
+
+
+def baton(store: Path, unit_id: str) -> str:
+    return next(path.read_text() for path in store.glob(f"baton/*/baton-{unit_id}-*.txt"))
+
+
+@pytest.mark.parametrize("kind", ["inline", "ray"])
+def test_a_unit_reads_what_the_units_before_it_made(tmp_path: Path, kind: str) -> None:
+    from pipeline.executors.ray import RayExecutor
+
+    executor = RayExecutor(num_workers=2, num_retries=0) if kind == "ray" else None
+    outcome = run_all([Relay(RelayConfig())], tmp_path, executor)
+    assert outcome.totals["baton"]["successes"] == 3
+    assert baton(tmp_path, "r2") == "r0r1r2"
+
+
+def test_what_comes_after_an_open_unit_waits_for_the_next_run(tmp_path: Path) -> None:
+    stage = Relay(RelayConfig(stumbles=tmp_path / "steady"))
+    assert list(run_all([stage], tmp_path / "store").open_units) == ["relay/r1"]
+    assert not list((tmp_path / "store").glob("baton/*/commits/r2.json"))
+    (tmp_path / "steady").touch()
+    run_all([stage], tmp_path / "store")
+    assert baton(tmp_path / "store", "r2") == "r0r1r2"
+
+
+def test_units_that_wait_for_each_other_are_a_bug(tmp_path: Path) -> None:
+    stage = Relay(RelayConfig())
+    jobs = plan_stage(stage, Inputs(store=Store(tmp_path), artifacts={})).jobs()
+    assert [[job.unit.unit_id for job in wave] for wave in waves(jobs)] == [["r0"], ["r1"], ["r2"]]
+    circle = [dataclasses.replace(job, unit=dataclasses.replace(job.unit, after=("r0", "r2"))) for job in jobs]
+    with pytest.raises(ValueError, match="wait for each other"):
+        waves(circle)
+
+
+def test_a_unit_that_is_taken_over_is_adopted_whatever_its_identity_says(tmp_path: Path) -> None:
+    first = run_all([Relay(RelayConfig(runners=3))], tmp_path).artifacts["baton"]
+    taken = first.description.units["r0"].fingerprint
+    second = run_all([Relay(RelayConfig(runners=4), first_is=taken)], tmp_path).artifacts["baton"]
+    assert [event["unit"] for event in events(tmp_path, "unit_adopted")] == ["r0", "r1", "r2"]
+    assert second.description.units["r0"].fingerprint == taken
+    assert first.paths("baton.txt")[0].samefile(second.paths("baton.txt")[0])

@@ -18,10 +18,12 @@ from models.encoders.config import DualConfig
 from models.encoders.dual import random_dual
 from models.encoders.joint import EncoderSpec, JointEncoder, open_encoder
 from models.encoders.tokenizer import CaptionTokenizer
-from stages.artifacts.commit import StagedOutput, publish
-from stages.artifacts.hashing import fingerprint
+from pipeline.units import plan_stage, waves
+from stages.artifacts.commit import StagedOutput, adopt, publish
+from stages.artifacts.hashing import fingerprint, hash_bytes
 from stages.artifacts.layout import Store
 from stages.artifacts.manifest import VIDEOS, VIDEOS_SCHEMA
+from stages.artifacts.records import read_record
 from stages.artifacts.sealed import Artifact, Description, PlannedUnit
 from stages.artifacts.tables import (
     FLOAT64,
@@ -35,11 +37,12 @@ from stages.artifacts.tables import (
 )
 from stages.contract import Inputs
 from stages.errors import ArtifactError, ConfigError, NotSealed, SchemaMismatch
-from stages.index import NARRATIONS, PARAGRAPHS, WINDOWS, Index, IndexConfig
+from stages.index import Index, IndexConfig
 from stages.retrieval import open_bundle
+from stages.retrieval.content import NARRATIONS, PARAGRAPHS, WINDOWS
 from stages.retrieval.query_encoder import open_query_encoder
 from stages.retrieval.search import search_like, search_sentence
-from tests.retrieval_samples import DIM, STRIDE_S, WINDOW_S, WordEncoder, content_of
+from tests.retrieval_samples import DIM, STRIDE_S, WINDOW_S, WordEncoder, content_of, vectors_of
 
 SHOWN = {"a": ["pour", "stir"], "b": ["cut", "fry", "bake"], "silent": [], "c": ["wash", "stir"]}
 SPAN = {"start_s": FLOAT64, "end_s": FLOAT64}
@@ -50,9 +53,12 @@ PARAGRAPHS_SCHEMA = {"paragraph_id": STRING, "video_id": STRING, "index": INT32,
 
 def seal(store: Store, label: str, units: dict[str, dict[str, Any]], about: dict[str, Any]) -> Artifact:
     """Commit and seal an artifact whose units hold these tables (or bytes)."""
-    name = fingerprint([label, sorted(units), about])
+    prints = {
+        unit_id: fingerprint({name: _digest(file) for name, file in files.items()}) for unit_id, files in units.items()
+    }
+    name = fingerprint([label, prints, about])
     directory = store.artifact(label, name)
-    planned = {unit_id: PlannedUnit(fingerprint=fingerprint(unit_id), parts={}, num_inputs=1) for unit_id in units}
+    planned = {unit_id: PlannedUnit(fingerprint=prints[unit_id], parts={}, num_inputs=1) for unit_id in units}
     description = Description(
         label=label, stage="embed", version=1, schema=1, fingerprint=name, about=about, units=planned
     )
@@ -64,17 +70,23 @@ def seal(store: Store, label: str, units: dict[str, dict[str, Any]], about: dict
                 out.create(label, file_name).write(content)
             else:
                 write_table(out.create(label, file_name), content)
-        out.commit({label: fingerprint(unit_id)}, ["x"], [])
+        if WINDOWS in files:
+            out.describe(label, {"windows": files[WINDOWS].num_rows})
+        out.commit({label: prints[unit_id]}, ["x"], [])
     artifact = Artifact(directory)
     artifact.seal()
     return artifact
 
 
+def _digest(content: Any) -> str:
+    return hash_bytes(content if isinstance(content, bytes) else repr(content.to_pydict()).encode())
+
+
 def shard_tables(shown: dict[str, list[str]]) -> dict[str, Any]:
     """The tables of one embedding unit, as embed writes them."""
     content = content_of(shown)
-    num_rows = len(content.window_vectors)
-    windows = {**content.windows, "num_damaged": [0] * num_rows, "vector": vectors_column(content.window_vectors)}
+    vectors = vectors_of(content)
+    windows = {**content.windows, "num_damaged": [0] * len(vectors), "vector": vectors_column(vectors)}
     present = np.arange(len(content.paragraph_vectors)) != 1
     text_vectors = vectors_column(content.paragraph_vectors)
     paragraphs = {
@@ -158,21 +170,25 @@ def encoded_inputs(root: Path, encoder: JointEncoder, kind: str) -> Inputs:
 
 
 def run(stage: Index, inputs: Inputs) -> Artifact:
-    """Do the stage's unit as the engine does."""
-    (unit,) = stage.units(inputs)
-    name = fingerprint(unit.identities["index"])
-    directory = inputs.store.artifact("index", name)
-    planned = {"bundle": PlannedUnit(fingerprint=name, parts={}, num_inputs=len(unit.inputs))}
-    description = Description(
-        label="index", stage="index", version=1, schema=1, fingerprint=name, about={}, units=planned
-    )
-    publish(directory.description_path, description.to_bytes())
-    out = StagedOutput(unit.unit_id, {"index": directory})
-    failures = stage.open(inputs).process(unit, out)
-    out.commit({"index": name}, unit.inputs, failures)
-    artifact = Artifact(directory)
+    """Plan the stage and do its open units as the engine does, in this process."""
+    plan = plan_stage(stage, inputs)
+    (planned,) = plan.artifacts
+    publish(planned.directory.description_path, planned.description.to_bytes())
+    for unit_id, source in planned.adoptable.items():
+        adopt(source, read_record(source.commit_path(unit_id)), planned.directory)
+    artifact = Artifact(planned.directory)
+    worker = stage.open(replace(inputs, making={"index": artifact}))
+    for job in (job for wave in waves(plan.jobs()) for job in wave):
+        out = StagedOutput(job.unit.unit_id, job.targets)
+        out.commit(job.fingerprints, job.unit.inputs, worker.process(job.unit, out))
     artifact.seal()
     return artifact
+
+
+def made_units(artifact: Artifact, inode_of: dict[str, int]) -> list[str]:
+    """Units whose files are not those that had these inodes."""
+    found = {record.unit_id: artifact.path(record.files[0]).stat().st_ino for record in artifact.records}
+    return [unit_id for unit_id, inode in found.items() if inode not in inode_of.values()]
 
 
 def test_a_sealed_index_answers_and_vanilla_libraries_open_its_files(tmp_path: Path) -> None:
@@ -191,10 +207,86 @@ def test_a_sealed_index_answers_and_vanilla_libraries_open_its_files(tmp_path: P
     assert artifact.records[0].info["rows"]["clips.parquet"] == 14
 
 
-def test_the_same_embeddings_give_the_same_bytes(tmp_path: Path) -> None:
-    stage = Index(IndexConfig(kind="ivf"))
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_the_same_embeddings_give_the_same_bytes(tmp_path: Path, kind: Any) -> None:
+    stage = Index(IndexConfig(kind=kind))
     first, second = (run(stage, inputs_of(tmp_path / name)) for name in ("1", "2"))
-    assert first.records[0].to_bytes() == second.records[0].to_bytes()
+    assert [record.to_bytes() for record in first.records] == [record.to_bytes() for record in second.records]
+
+
+def test_an_ivf_index_is_made_of_a_quantiser_a_part_a_shard_and_what_joins_them(tmp_path: Path) -> None:
+    artifact = run(Index(IndexConfig(kind="ivf")), inputs_of(tmp_path))
+    assert [record.unit_id for record in artifact.records] == ["bundle", "codes-00000", "codes-00001", "quantiser"]
+    assert artifact.totals()["inputs"] == 2
+    bundle = open_bundle(artifact.directory.path)
+    assert search_sentence(bundle, WordEncoder(), "fry", k=1).hits[0].video_id == "b"
+    assert set(bundle.record.files) >= {"clips.faiss", "clips.parquet"}
+    assert not {"quantiser.faiss", "codes.faiss"} & set(bundle.record.files)
+
+
+def grown(num_videos: int) -> dict[str, list[str]]:
+    return {f"v{number:02d}": ["pour", "stir", "cut"] for number in range(num_videos)}
+
+
+def shards_of(root: Path, shown: dict[str, list[str]], per_shard: int) -> Inputs:
+    """As `inputs_of`, with shards of so many videos: a shard that is full never changes."""
+    store, names = Store(root), list(shown)
+    units = {
+        f"{n:05d}": shard_tables({name: shown[name] for name in names[n * per_shard : (n + 1) * per_shard]})
+        for n in range(-(-len(names) // per_shard))
+    }
+    artifacts = {"manifest": manifest_of(store, names), "embeddings": seal(store, "embeddings", units, FACTS)}
+    return Inputs(store=store, artifacts=artifacts)
+
+
+def quantiser_of(artifact: Artifact) -> str:
+    return artifact.description.units["quantiser"].fingerprint
+
+
+def test_an_append_takes_the_quantiser_over_and_fills_the_new_shard_alone(tmp_path: Path) -> None:
+    stage = Index(IndexConfig(kind="ivf"))
+    before = run(stage, shards_of(tmp_path, grown(8), 4))
+    inodes = {record.unit_id: before.path(record.files[0]).stat().st_ino for record in before.records}
+    inputs = replace(shards_of(tmp_path, grown(10), 4), previous={"index": [before]})
+    after = run(stage, inputs)
+    assert made_units(after, inodes) == ["bundle", "codes-00002"]
+    assert quantiser_of(after) == quantiser_of(before)
+    bundle = open_bundle(after.directory.path)
+    assert bundle.clips.num_rows == 60
+    last_shard = vectors_of(content_of({name: grown(10)[name] for name in ("v08", "v09")}))
+    np.testing.assert_array_equal(bundle.window_vectors(bundle.by_id["v09"]), last_shard[-6:])
+    assert plan_stage(stage, replace(inputs, previous={"index": [after, before]})).jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("config", "facts", "num_videos"),
+    [
+        ({}, FACTS, 40),  # outgrown
+        ({"most_growth": 0.0}, FACTS, 10),
+        ({"seed": 1}, FACTS, 10),
+        ({}, {**FACTS, "encoder": {**FACTS["encoder"], "sha256": "4567"}}, 10),
+    ],
+    ids=["outgrown", "told to", "other settings", "other encoder"],
+)
+def test_a_quantiser_that_does_not_suit_is_trained_anew(
+    tmp_path: Path, config: dict[str, Any], facts: dict[str, Any], num_videos: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = run(Index(IndexConfig(kind="ivf")), shards_of(tmp_path, grown(8), 4))
+    monkeypatch.setitem(globals(), "FACTS", facts)
+    inputs = replace(shards_of(tmp_path, grown(num_videos), 4), previous={"index": [before]})
+    after = run(Index(IndexConfig(kind="ivf", **config)), inputs)
+    assert quantiser_of(after) != quantiser_of(before)
+    assert len(made_units(after, {})) == len(after.records)
+
+
+def test_a_quantiser_that_is_gone_is_not_trained_in_secret(tmp_path: Path) -> None:
+    stage = Index(IndexConfig(kind="ivf"))
+    before = run(stage, shards_of(tmp_path, grown(8), 4))
+    inputs = replace(shards_of(tmp_path, grown(10), 4), previous={"index": [before]})
+    (quantiser, *_) = stage.units(inputs)
+    assert quantiser.takes_over
+    with pytest.raises(ConfigError, match="most_growth=0"):
+        stage.open(inputs).process(quantiser, StagedOutput("quantiser", {"index": before.directory}))
 
 
 def test_identity_changes_with_settings_embeddings_and_paths_only(tmp_path: Path) -> None:

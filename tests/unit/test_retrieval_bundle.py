@@ -14,8 +14,9 @@ import pytest
 
 from stages.errors import ArtifactError, ConfigError, Corrupt, NotSealed, SchemaMismatch
 from stages.retrieval import open_bundle
+from stages.retrieval.clips import FlatClips
 from stages.retrieval.ivf import IvfSettings
-from tests.retrieval_samples import DIM, WordEncoder, bundle_of, content_of, write_folder
+from tests.retrieval_samples import DIM, WordEncoder, bundle_of, content_of, vectors_of, write_folder
 
 SHOWN = {"a": ["pour", "stir"], "b": ["cut", "fry", "bake"], "empty": [], "c": ["wash"]}
 
@@ -36,7 +37,7 @@ def test_vanilla_faiss_and_pyarrow_read_it_and_rows_are_joined(folder: Path) -> 
     assert index.ntotal == table.num_rows == 12
     assert index.metric_type == faiss.METRIC_INNER_PRODUCT
     assert table.column_names == ["row", "window_id", "video_id", "path", "start_s", "end_s"]
-    by_id = dict(zip(content.windows["window_id"], content.window_vectors, strict=True))
+    by_id = dict(zip(content.windows["window_id"], vectors_of(content), strict=True))
     for row, window_id in enumerate(table.column("window_id").to_pylist()):
         np.testing.assert_array_equal(index.reconstruct(row), by_id[window_id])
     assert set(table.column("path").to_pylist()) == {"kitchen/a.mp4", "kitchen/b.mp4", "kitchen/c.mp4"}
@@ -48,11 +49,11 @@ def test_vanilla_faiss_and_pyarrow_read_it_and_rows_are_joined(folder: Path) -> 
 
 def test_rows_are_in_manifest_order_whatever_the_order_of_the_embeddings(folder: Path, tmp_path: Path) -> None:
     content = content_of(SHOWN)
-    order = np.random.default_rng(0).permutation(len(content.window_vectors))
+    order = np.random.default_rng(0).permutation(len(vectors_of(content)))
     shuffled = replace(
         content,
         windows={name: [column[row] for row in order] for name, column in content.windows.items()},
-        window_vectors=content.window_vectors[order],
+        clips=FlatClips(vectors=vectors_of(content)[order]),
     )
     other = write_folder(tmp_path / "other", shuffled)
     for path in sorted(folder.iterdir()):
@@ -67,7 +68,7 @@ def test_an_opened_bundle_knows_videos_windows_and_narrations(folder: Path) -> N
         ("empty", 0),
         ("c", 2),
     ]
-    np.testing.assert_array_equal(bundle.window_vectors(bundle.by_id["b"]), content_of(SHOWN).window_vectors[4:10])
+    np.testing.assert_array_equal(bundle.window_vectors(bundle.by_id["b"]), vectors_of(content_of(SHOWN))[4:10])
     assert bundle.window_vectors(bundle.by_id["empty"]).shape == (0, DIM)
     assert [narration.text for narration in bundle.narrations["b"]] == ["now cut it", "now fry it", "now bake it"]
     assert bundle.window_spans[5].tolist() == [4.0, 12.0]
@@ -77,12 +78,12 @@ def test_an_opened_bundle_knows_videos_windows_and_narrations(folder: Path) -> N
 def test_an_ivf_bundle_records_what_it_is_and_gives_the_same_vectors(tmp_path: Path) -> None:
     shown = {f"v{n}": ["pour", "stir", "cut"] for n in range(30)}
     settings = IvfSettings(nlist=4, target_recall=0.8)
-    bundle = open_bundle(write_folder(tmp_path, content_of(shown), "ivf", settings))
+    bundle = open_bundle(write_folder(tmp_path, content_of(shown), settings))
     assert bundle.record.ivf is not None
     assert bundle.record.ivf["nlist"] == 4
     assert bundle.record.ivf["recall"] >= 0.8
     assert bundle.clips.nprobe == bundle.record.ivf["nprobe"]
-    np.testing.assert_array_equal(bundle.window_vectors(bundle.videos[3]), content_of(shown).window_vectors[18:24])
+    np.testing.assert_array_equal(bundle.window_vectors(bundle.videos[3]), vectors_of(content_of(shown))[18:24])
 
 
 def test_a_moved_bundle_opens(folder: Path, tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_an_index_without_windows_opens_and_says_so_when_asked(tmp_path: Path) -
     assert bundle.clips.num_rows == 0
     with pytest.raises(ArtifactError, match="is empty: none of its 2 videos has a window"):
         bundle.require_windows()
-    nothing = open_bundle(write_folder(tmp_path / "none", content_of({}), "ivf"))
+    nothing = open_bundle(write_folder(tmp_path / "none", content_of({})))
     assert (nothing.videos, nothing.owners.tolist(), nothing.narrations) == ((), [], {})
 
 

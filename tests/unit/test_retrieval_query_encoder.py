@@ -11,6 +11,7 @@ from stages.retrieval import open_bundle
 from stages.retrieval.bundle import Bundle
 from stages.retrieval.bundle_record import EncoderRecord, Probe
 from stages.retrieval.bundle_writer import BundleContent
+from stages.retrieval.clips import FlatClips
 from stages.retrieval.query_encoder import open_query_encoder
 from stages.retrieval.search import search_sentence
 from tests.retrieval_samples import content_of, write_folder
@@ -29,7 +30,7 @@ def content_by(encoder: JointEncoder, *, seed: int = 3, random_weights: bool = T
     content = content_of({"a": ["stir"]})
     return replace(
         content,
-        window_vectors=vectors,
+        clips=FlatClips(vectors=vectors),
         paragraph_vectors=vectors[:1],
         encoder=EncoderRecord(
             kind="s3d-text",

@@ -10,6 +10,7 @@ from models.alignment.dtw import dtw_reference
 from stages.errors import ArtifactError, ConfigError, SchemaMismatch
 from stages.retrieval import open_bundle
 from stages.retrieval.bundle import Bundle
+from stages.retrieval.clips import FlatClips
 from stages.retrieval.ivf import IvfSettings
 from stages.retrieval.search import search_like, search_paragraph, search_sentence
 from tests.retrieval_samples import (
@@ -18,6 +19,7 @@ from tests.retrieval_samples import (
     WordEncoder,
     bundle_of,
     content_of,
+    vectors_of,
     with_random_weights,
     write_folder,
 )
@@ -168,7 +170,7 @@ def test_an_ivf_index_answers_like_a_flat_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     content = content_of({f"v{n:03d}": list(rng.permutation(STEPS)[:5]) for n in range(80)}, noise=0.2)
     flat = open_bundle(write_folder(tmp_path / "flat", content))
-    ivf = open_bundle(write_folder(tmp_path / "ivf", content, "ivf", IvfSettings(target_recall=0.99)))
+    ivf = open_bundle(write_folder(tmp_path / "ivf", content, IvfSettings(target_recall=0.99)))
     agreed = 0
     for step in STEPS:
         exact = [hit.video_id for hit in search_sentence(flat, ENCODER, step, k=5).hits]
@@ -188,7 +190,7 @@ def test_vectors_that_are_not_normalised_are_ranked_by_inner_product_and_aligned
     loud = np.array([video == "loud" for video in content.windows["video_id"]])
     content = replace(
         content,
-        window_vectors=np.where(loud[:, None], 50 * content.window_vectors, content.window_vectors),
+        clips=FlatClips(vectors=np.where(loud[:, None], 50 * vectors_of(content), vectors_of(content))),
         encoder=replace(content.encoder, normalised=False),
     )
     bundle = open_bundle(write_folder(tmp_path, content))

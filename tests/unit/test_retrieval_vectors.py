@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from stages.errors import ConfigError, Corrupt, SchemaMismatch
-from stages.retrieval.ivf import IvfSettings, default_nlist
-from stages.retrieval.vectors import build_flat, build_ivf, load_index
+from stages.retrieval.ivf import IvfSettings, default_nlist, draw_rows
+from stages.retrieval.vectors import build_flat, fill_lists, load_index, train_lists
+from tests.retrieval_samples import build_ivf, bytes_of
 
 
 def clustered(num_rows: int, dim: int = 16, seed: int = 0) -> np.ndarray:
@@ -42,7 +43,7 @@ def test_excluded_rows_are_never_returned_and_do_not_cost_results(kind: str) -> 
 
 def test_an_empty_index_answers_nothing_and_survives_its_bytes(tmp_path) -> None:
     index = build_flat(np.zeros((0, 8), np.float32))
-    (tmp_path / "i").write_bytes(index.to_bytes())
+    (tmp_path / "i").write_bytes(bytes_of(index))
     again = load_index(tmp_path / "i", dim=8, nprobe=None)
     assert again.num_rows == 0
     assert again.search(np.zeros((2, 8), np.float32), 5)[0].shape == (2, 0)
@@ -51,7 +52,7 @@ def test_an_empty_index_answers_nothing_and_survives_its_bytes(tmp_path) -> None
 
 def test_ivf_bytes_repeat_whatever_the_number_of_threads_and_depend_on_the_seed() -> None:
     vectors = clustered(3000)
-    first = build_ivf(vectors, IvfSettings(seed=3))[0].to_bytes()
+    first = bytes_of(build_ivf(vectors, IvfSettings(seed=3))[0])
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(2)
     try:
@@ -60,22 +61,41 @@ def test_ivf_bytes_repeat_whatever_the_number_of_threads_and_depend_on_the_seed(
     finally:
         faiss.omp_set_num_threads(before)
     index.reconstruct(range(5))
-    assert index.to_bytes() == first
-    assert build_ivf(vectors, IvfSettings(seed=4))[0].to_bytes() != first
+    assert bytes_of(index) == first
+    assert bytes_of(build_ivf(vectors, IvfSettings(seed=4))[0]) != first
 
 
 def test_the_chosen_nprobe_reaches_the_target_and_is_stored_for_other_readers(tmp_path) -> None:
     vectors = clustered(3000)
     index, facts = build_ivf(vectors, IvfSettings(target_recall=0.9))
-    assert facts.nlist == default_nlist(2744) == 70
+    assert facts.nlist == default_nlist(3000 - 300) == 69
     assert facts.recall >= 0.9
     assert 1 < facts.nprobe < facts.nlist
     assert len(facts.held_out) == 256
-    (tmp_path / "i").write_bytes(index.to_bytes())
+    (tmp_path / "i").write_bytes(bytes_of(index))
     assert faiss.read_index(str(tmp_path / "i")).nprobe == facts.nprobe
     again = load_index(tmp_path / "i", dim=16, nprobe=facts.nprobe)
     assert (again.search(vectors[:9], 5)[1] == index.search(vectors[:9], 5)[1]).all()
     np.testing.assert_array_equal(again.reconstruct(range(10, 20)), vectors[10:20])
+
+
+def test_an_index_joined_from_parts_is_the_one_that_was_filled_at_once() -> None:
+    vectors = clustered(2000)
+    (whole, facts), (joined, facts_of_parts) = (build_ivf(vectors, IvfSettings(seed=1), parts=n) for n in (1, 7))
+    assert facts == facts_of_parts
+    assert (joined.search(vectors[:50], 10)[1] == whole.search(vectors[:50], 10)[1]).all()
+    np.testing.assert_array_equal(joined.reconstruct(range(280, 300)), vectors[280:300])
+    assert bytes_of(joined) == bytes_of(whole)
+
+
+def test_rows_never_change_sides_when_others_are_appended() -> None:
+    ids = [f"v{n // 40}/w{n % 40:05d}" for n in range(4000)]
+    few, many = (draw_rows(ids[:count], IvfSettings()) for count in (1500, 4000))
+    assert len(many.held_out) == 256
+    assert set(few.sample.tolist()).isdisjoint(few.held_out.tolist())
+    assert set(few.sample.tolist()).isdisjoint(many.held_out.tolist())
+    assert set(many.sample.tolist()).isdisjoint(few.held_out.tolist())
+    assert draw_rows(ids, IvfSettings(seed=1)).held_out.tolist() != many.held_out.tolist()
 
 
 def test_the_recorded_recall_is_that_of_a_brute_force_over_the_held_out_rows() -> None:
@@ -94,7 +114,7 @@ def test_the_recorded_recall_is_that_of_a_brute_force_over_the_held_out_rows() -
 def test_the_loaded_nprobe_is_the_recorded_one_not_the_file_s(tmp_path) -> None:
     vectors = clustered(2000)
     index, facts = build_ivf(vectors, IvfSettings())
-    forgetful = faiss.deserialize_index(np.frombuffer(index.to_bytes(), np.uint8))
+    forgetful = faiss.deserialize_index(np.frombuffer(bytes_of(index), np.uint8))
     forgetful.nprobe = 1
     faiss.write_index(forgetful, str(tmp_path / "i"))
     again = load_index(tmp_path / "i", dim=16, nprobe=facts.nprobe)
@@ -102,7 +122,7 @@ def test_the_loaded_nprobe_is_the_recorded_one_not_the_file_s(tmp_path) -> None:
 
 
 def test_an_nprobe_that_misses_the_target_is_refused_with_the_measured_recall() -> None:
-    with pytest.raises(ConfigError, match=r"nprobe = 1 of 70 lists finds 0\.\d+ .*target_recall = 0\.99"):
+    with pytest.raises(ConfigError, match=r"nprobe = 1 of 69 lists finds 0\.\d+ .*target_recall = 0\.99"):
         build_ivf(clustered(3000), IvfSettings(nprobe=1, target_recall=0.99))
 
 
@@ -126,8 +146,12 @@ def test_vectors_that_are_not_finite_or_not_a_matrix_are_refused() -> None:
         build_flat(vectors)
     with pytest.raises(ValueError, match=r"\(N, E\)"):
         build_flat(vectors[0])
-    with pytest.raises(ValueError, match="at least one row"):
-        build_ivf(vectors[:0], IvfSettings())
+    with pytest.raises(ValueError, match="at least as many rows to train on, got 0"):
+        train_lists(vectors[:0], nlist=1, seed=0)
+    with pytest.raises(ValueError, match="row 17"):
+        fill_lists(train_lists(vectors[:9], nlist=2, seed=0), vectors)
+    with pytest.raises(ValueError, match=r"\(N, 16\)"):
+        fill_lists(train_lists(vectors[:9], nlist=2, seed=0), vectors[:9, :8])
     with pytest.raises(ValueError, match=r"\(Q, 16\)"):
         build_flat(clustered(3)).search(np.zeros((1, 8), np.float32), 1)
     with pytest.raises(ValueError, match=r"0\.\.3"):
@@ -136,7 +160,7 @@ def test_vectors_that_are_not_finite_or_not_a_matrix_are_refused() -> None:
 
 def test_files_of_another_kind_width_or_metric_are_refused(tmp_path) -> None:
     path = tmp_path / "i.faiss"
-    path.write_bytes(build_flat(clustered(30)).to_bytes())
+    path.write_bytes(bytes_of(build_flat(clustered(30))))
     with pytest.raises(SchemaMismatch, match="vectors of 16 values, its record says 8"):
         load_index(path, dim=8, nprobe=None)
     with pytest.raises(Corrupt, match="IndexFlatIP, its record says IndexIVFFlat"):

@@ -1,0 +1,132 @@
+"""From sealed embeddings and manifest to what goes into a bundle. Planning reads it: no table is opened at import."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.artifacts.manifest import Video, read_videos
+from stages.artifacts.records import CommitRecord
+from stages.artifacts.sealed import Artifact
+from stages.contract import Inputs
+from stages.errors import SchemaMismatch
+from stages.retrieval.bundle_record import EncoderRecord, Probe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from stages.retrieval.bundle_writer import BundleContent
+    from stages.retrieval.clips import ClipSource
+    from stages.retrieval.vectors import Vectors
+
+EMBEDDINGS_SCHEMA = 1
+WINDOWS, NARRATIONS, PARAGRAPHS = "windows.parquet", "narrations.parquet", "paragraphs.parquet"
+
+_WINDOW_COLUMNS = ("window_id", "video_id", "index", "start_s", "end_s")
+_NARRATION_COLUMNS = ("narration_id", "video_id", "index", "paragraph_index", "start_s", "end_s", "text")
+_PARAGRAPH_COLUMNS = ("paragraph_id", "video_id", "index", "start_s", "end_s", "text")
+
+
+def count_windows(embeddings: Iterable[CommitRecord]) -> int:
+    """Windows that have a vector, by the commit records."""
+    return sum(int(record.info["windows"]) for record in embeddings)
+
+
+def read_content(inputs: Inputs, clips: "ClipSource", encoder_files: Mapping[str, Path]) -> "BundleContent":
+    """Everything that goes into the bundle, from the sealed artifacts.
+
+    Args:
+        inputs: `manifest` and `embeddings`.
+        clips: gives the index of the window vectors.
+        encoder_files: files of a trained encoder by name.
+
+    Raises:
+        SchemaMismatch: the embeddings do not say which encoder made them, or have another schema.
+    """
+    from stages.retrieval.bundle_writer import BundleContent
+
+    embeddings = inputs["embeddings"]
+    embeddings.check_schema(EMBEDDINGS_SCHEMA)
+    facts = read_facts(embeddings)
+    means, present = read_vectors(embeddings, PARAGRAPHS, "video_vector")
+    return BundleContent(
+        videos=video_columns(read_videos(inputs["manifest"])),
+        windows=read_columns(embeddings, WINDOWS, _WINDOW_COLUMNS),
+        clips=clips,
+        paragraphs=read_columns(embeddings, PARAGRAPHS, _PARAGRAPH_COLUMNS),
+        paragraph_vectors=means,
+        paragraph_present=present,
+        narrations=read_columns(embeddings, NARRATIONS, _NARRATION_COLUMNS),
+        window_s=float(facts["window_s"]),
+        stride_s=float(facts["stride_s"]),
+        encoder=EncoderRecord(**{name: facts["encoder"][name] for name in EncoderRecord.__dataclass_fields__}),
+        probe=read_probe(embeddings),
+        encoder_files=encoder_files,
+    )
+
+
+def read_probe(embeddings: Artifact) -> Probe | None:
+    """The longest narration of the first unit that has any, and its vector; None if nothing was narrated."""
+    from stages.artifacts.tables import matrix, read_table
+
+    for path in embeddings.paths(NARRATIONS):
+        table = read_table(path, ["text", "vector"])
+        texts: list[str] = table.column("text").to_pylist()
+        if texts:
+            row = max(range(len(texts)), key=lambda row: (len(texts[row]), -row))
+            return Probe(text=texts[row], vector=tuple(matrix(table.slice(row, 1), "vector")[0].tolist()))
+    return None
+
+
+def read_facts(embeddings: Artifact) -> Mapping[str, Any]:
+    """What the embeddings say of their encoder and windows: `encoder`, `window_s`, `stride_s`.
+
+    They are facts of the artifact, or, where they are known only when the weights are open, of each unit's record.
+
+    Raises:
+        SchemaMismatch: one of them is missing.
+    """
+    facts = dict(embeddings.about)
+    for record in embeddings.records:
+        facts |= record.info
+    wanted = {"window_s", "stride_s", *(f"encoder.{name}" for name in EncoderRecord.__dataclass_fields__)}
+    found = {"window_s", "stride_s"} & facts.keys() | {f"encoder.{name}" for name in facts.get("encoder", ())}
+    if wanted - found:
+        raise SchemaMismatch(
+            f"{embeddings.directory.reference} does not say {', '.join(sorted(wanted - found))}: run the stage "
+            f"{embeddings.description.stage!r} again"
+        )
+    return facts
+
+
+def video_columns(videos: Iterable[Video]) -> dict[str, list[Any]]:
+    """What the bundle keeps of the manifest, by column."""
+    rows = list(videos)
+    return {
+        "video_id": [video.video_id for video in rows],
+        "paths": [list(video.paths) for video in rows],
+        "source_ids": [list(video.source_ids) for video in rows],
+        "duration_s": [video.duration_s for video in rows],
+    }
+
+
+def read_columns(embeddings: Artifact, name: str, columns: Sequence[str]) -> dict[str, list[Any]]:
+    """Columns of a table of all units, in the order of the units."""
+    from stages.artifacts.tables import read_tables
+
+    if not embeddings.records:
+        return {column: [] for column in columns}
+    table = read_tables(embeddings, name, columns)
+    return {column: table.column(column).to_pylist() for column in columns}
+
+
+def read_vectors(embeddings: Artifact, name: str, column: str) -> "tuple[Vectors, NDArray[np.bool_]]":
+    """A vector column of a table of all units: (N, E) float32, and (N,) bool, True where there is a vector."""
+    import numpy as np
+
+    from stages.artifacts.tables import matrix, read_tables
+
+    if not embeddings.records:
+        return np.zeros((0, 0), np.float32), np.zeros(0, np.bool_)
+    table = read_tables(embeddings, name, [column])
+    return matrix(table, column), np.asarray(table.column(column).is_valid())
