@@ -5,7 +5,8 @@ A flat index is one unit, `bundle`. An IVF index has three kinds: `quantiser` tr
 videos are appended, the quantiser of the newest index is taken over, as long as the encoder is the same and the index
 has not outgrown it: then one shard is filled and all are joined. Which quantiser it is depends on the embeddings, so
 it is decided when the stage is planned, and stands in the artifact's description (the design has it in the resolved
-configuration, which is written before).
+configuration, which is written before). A video that is left out costs the bundle alone, and nothing of it stays
+there (the design has a list of tombstones, which would keep its words and vectors).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ from stages.retrieval.content import (
     read_vectors,
     video_columns,
 )
+from stages.text.names import NameIndex
 
 if TYPE_CHECKING:
     from stages.retrieval.clips import ClipSource
@@ -39,8 +41,6 @@ if TYPE_CHECKING:
 
 BUNDLE, QUANTISER, CODES = "bundle", "quantiser", "codes"
 LISTS_FILE, CODES_FILE = "quantiser.faiss", "codes.faiss"
-ENCODER_FILES = ("encoder.json", "model.safetensors", "tokenizer.json")
-"""What opens a two-tower encoder of ours; `models.encoders.checkpoint` writes these."""
 
 
 class IndexConfig(StageConfig):
@@ -54,6 +54,8 @@ class IndexConfig(StageConfig):
         seed: of the training sample, the held-out windows and k-means.
         most_growth: a quantiser is taken over until there are so many times the windows that it was trained for;
             0 trains a new one whenever windows change.
+        without: videos, by any of their names, that are left out: nothing of them stays in the bundle, and no other
+            unit is done again.
     """
 
     kind: Literal["flat", "ivf"] = "flat"
@@ -62,6 +64,7 @@ class IndexConfig(StageConfig):
     target_recall: float = Field(default=0.95, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
     most_growth: float = Field(default=2.0, ge=0)
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,18 @@ class Index(Stage):
         after = (QUANTISER, *(unit.unit_id for unit in codes))
         return [quantiser, *codes, Unit(unit_id=BUNDLE, inputs=(), payload={}, identities=identities, after=after)]
 
+    def left_out(self, inputs: Inputs) -> frozenset[str]:
+        """Ids of the videos that are left out.
+
+        Raises:
+            ConfigError: a name means no video, or two.
+        """
+        names = NameIndex(read_videos(inputs["manifest"])) if self.config.without else None
+        found = {name: names.find(name) for name in self.config.without} if names else {}
+        if unknown := [name for name, match in found.items() if match is None]:
+            raise ConfigError(f"[index] without: no video of the manifest is called {unknown[0]!r}; take it out")
+        return frozenset(match.video_id for match in found.values() if match)
+
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: the unit reads what it needs."""
         return IndexWorker(self, inputs)
@@ -122,7 +137,8 @@ class Index(Stage):
     def _bundle_identity(self, inputs: Inputs) -> dict[str, dict[str, Any]]:
         checkpoint = inputs["checkpoint"].records if self.trained_here else ()
         identity = {
-            "config": self.config.model_dump(exclude={"most_growth"}),
+            "config": self.config.model_dump(exclude={"most_growth", "without"}),
+            "without": sorted(self.left_out(inputs)),
             "embeddings": [record.fingerprint for record in inputs["embeddings"].records],
             "videos": video_columns(read_videos(inputs["manifest"])),
             "checkpoint": [record.fingerprint for record in checkpoint],
@@ -179,6 +195,8 @@ class IndexWorker:
 
     def _train(self, unit: Unit, out: Out) -> None:
         """Train the lists of an IVF index on a sample of all windows."""
+        import numpy as np
+
         from stages.retrieval.ivf import draw_rows
         from stages.retrieval.ivf_build import take_rows
         from stages.retrieval.vectors import train_lists
@@ -190,7 +208,8 @@ class IndexWorker:
             )
         window_ids = read_columns(self._inputs["embeddings"], WINDOWS, ("window_id",))["window_id"]
         draw = draw_rows(window_ids, self._settings())
-        lists = train_lists(take_rows(self._parts(), draw.sample), nlist=draw.nlist, seed=self._stage.config.seed)
+        sample = np.concatenate(list(take_rows(self._parts(), draw.sample)))
+        lists = train_lists(sample, nlist=draw.nlist, seed=self._stage.config.seed)
         with out.create("index", LISTS_FILE) as file:
             lists.write(file)
         facts = {"windows": len(window_ids), "sample_rows": len(draw.sample), "dim": lists.dim}
@@ -208,7 +227,9 @@ class IndexWorker:
     def _write_bundle(self, out: Out) -> None:
         from stages.retrieval.bundle_writer import write_bundle
 
-        content = read_content(self._inputs, self._clips(out), self._encoder_files(out))
+        content = read_content(
+            self._inputs, self._clips(out), self._encoder_files(out), self._stage.left_out(self._inputs)
+        )
         record = write_bundle(lambda name: out.create("index", name), content)
         out.describe("index", {"rows": dict(record.counts), "recall": record.ivf and record.ivf["recall"]})
 
@@ -260,6 +281,8 @@ class IndexWorker:
 
     def _encoder_files(self, out: Out) -> Mapping[str, Path]:
         """The files of a trained encoder, by the names under which it opens."""
+        from stages.retrieval.encoder_files import ENCODER_FILES, files_of_checkpoint
+
         if self._stage.trained_here:
             checkpoint = self._inputs["checkpoint"]
             files = {file.name: checkpoint.path(file) for record in checkpoint.records for file in record.files}
@@ -267,24 +290,4 @@ class IndexWorker:
         given = self._stage.checkpoint_path
         if given is None:
             return {}
-        if not given.is_dir():
-            given = self._in_our_layout(given, out.scratch_dir("index"))
-        if missing := [name for name in ENCODER_FILES if not (given / name).is_file()]:
-            raise ConfigError(f"the encoder's checkpoint {given} holds no {missing[0]}; expected {ENCODER_FILES}")
-        return {name: given / name for name in ENCODER_FILES}
-
-    def _in_our_layout(self, published: Path, folder: Path) -> Path:
-        """Write a published checkpoint as a folder of ours, so that the bundle needs no second file to open it."""
-        from models.encoders.checkpoint import save_dual
-        from models.encoders.joint import DualJoint, EncoderSpec, open_encoder
-
-        tokenizer = self._stage.tokenizer_path
-        try:
-            encoder = open_encoder(
-                EncoderSpec(kind="dual", path=str(published), tokenizer=None if tokenizer is None else str(tokenizer))
-            )
-        except ValueError as error:
-            raise ConfigError(f"the encoder's checkpoint cannot be opened: {error}") from error
-        if isinstance(encoder, DualJoint):
-            save_dual(encoder.checkpoint, folder)
-        return folder
+        return files_of_checkpoint(given, self._stage.tokenizer_path, out.scratch_dir("index"))

@@ -19,8 +19,8 @@ from stages.retrieval.bundle_record import EncoderRecord, Probe
 from stages.retrieval.bundle_writer import BundleContent, write_bundle
 from stages.retrieval.clips import FlatClips
 from stages.retrieval.ivf import IvfFacts, IvfSettings, draw_rows
-from stages.retrieval.ivf_build import TrainedLists, join_and_measure
-from stages.retrieval.vectors import VectorIndex, fill_lists, train_lists
+from stages.retrieval.ivf_build import TrainedLists, measure
+from stages.retrieval.vectors import VectorIndex, fill_lists, join_lists, train_lists
 
 STEPS = ("pour", "stir", "cut", "fry", "fold", "bake", "wash", "serve")
 DIM = 16
@@ -96,6 +96,7 @@ def content_of(shown: dict[str, Sequence[str]], **kwargs: Any) -> BundleContent:
             "duration_s": [60.0] * len(names),
         },
         windows=windows,
+        window_rows=np.arange(len(windows["window_id"])),
         clips=FlatClips(vectors=np.concatenate(vectors)),
         paragraphs=paragraphs,
         paragraph_vectors=np.concatenate(means),
@@ -129,8 +130,8 @@ def build_ivf(vectors: np.ndarray, settings: IvfSettings, parts: int = 1) -> tup
     index = train_lists(vectors[draw.sample], nlist=draw.nlist, seed=settings.seed)
     lists = TrainedLists(index=index, sample_rows=len(draw.sample), seed=settings.seed)
     shards = np.array_split(vectors, parts)
-    filled = [fill_lists(index, shard) for shard in shards]
-    return join_and_measure(lists, filled, lambda: shards, draw.held_out, settings)
+    joined = join_lists(index, [fill_lists(index, shard) for shard in shards])
+    return measure(joined, lists, lambda: shards, draw.held_out, settings)
 
 
 @dataclass(frozen=True)

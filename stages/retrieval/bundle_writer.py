@@ -69,7 +69,8 @@ class BundleContent:
     Attributes:
         videos: `video_id`, `paths`, `source_ids`, `duration_s`, in manifest order.
         windows: `window_id`, `video_id`, `index`, `start_s`, `end_s`, in any order.
-        clips: Gives the index of their vectors; it holds the rows of `windows`.
+        window_rows: int64 (N,), where each of them lies in `clips`.
+        clips: Gives the index of their vectors.
         paragraphs: `paragraph_id`, `video_id`, `index`, `start_s`, `end_s`, `text`.
         paragraph_vectors: float32 (P, E), the rows of `paragraphs`: means over the windows of each.
         paragraph_present: bool (P,); False where a paragraph overlaps no window, so that it has no vector.
@@ -83,6 +84,7 @@ class BundleContent:
 
     videos: Columns
     windows: Columns
+    window_rows: NDArray[np.int64]
     clips: ClipSource
     paragraphs: Columns
     paragraph_vectors: Vectors
@@ -113,7 +115,8 @@ def write_bundle(create: Callable[[str], StagedFile], content: BundleContent) ->
     paths = {video: paths[0] for video, paths in zip(position, content.videos["paths"], strict=True)}
     writer = _Writer(create, paths)
     clip_order = _row_order(content.windows, position, "window_id")
-    clips, facts = content.clips.build(_take(content.windows["window_id"], clip_order), clip_order)
+    window_ids = _take(content.windows["window_id"], clip_order)
+    clips, facts = content.clips.build(window_ids, content.window_rows[clip_order])
     writer.index(names.CLIPS_INDEX, clips)
     writer.rows(names.CLIPS_TABLE, CLIPS_SCHEMA, content.windows, clip_order)
     paragraph_order = _row_order(content.paragraphs, position, "paragraph_id")

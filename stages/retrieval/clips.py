@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from stages.errors import Corrupt
 from stages.retrieval.ivf import IvfFacts, IvfSettings, draw_rows
-from stages.retrieval.ivf_build import Parts, TrainedLists, join_and_measure
-from stages.retrieval.vectors import VectorIndex, Vectors, build_flat, load_index
+from stages.retrieval.ivf_build import Parts, TrainedLists, measure, take_rows
+from stages.retrieval.vectors import VectorIndex, Vectors, build_flat, join_lists, keep_rows, load_index
 
 
 class ClipSource(Protocol):
@@ -22,7 +22,7 @@ class ClipSource(Protocol):
 
         Args:
             window_ids: N ids in row order.
-            order: (N,) int64: row r of the index is row `order[r]` of what the source holds.
+            order: (N,) int64: row r of the index is row `order[r]` of what the source holds; it may hold more.
         """
 
 
@@ -61,10 +61,15 @@ class JoinedClips:
         Raises:
             Corrupt: the windows do not lie in the order of the manifest.
         """
-        if not np.array_equal(order, np.arange(len(order))):
+        if not (np.diff(order) > 0).all():
             raise Corrupt("the shards of the embeddings do not follow the manifest's order; embed again")
+        if not len(order):
+            return build_flat(np.zeros((0, self.lists.index.dim), np.float32)), None
+        joined = join_lists(self.lists.index, self._read())
+        if len(order) < joined.num_rows:
+            keep_rows(joined, order)
         held_out = draw_rows(window_ids, self.settings).held_out
-        return join_and_measure(self.lists, self._read(), self.parts, held_out, self.settings)
+        return measure(joined, self.lists, lambda: take_rows(self.parts(), order), held_out, self.settings)
 
     def _read(self) -> Iterable[VectorIndex]:
         for number, path in enumerate(self.filled):

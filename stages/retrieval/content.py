@@ -1,6 +1,6 @@
 """From sealed embeddings and manifest to what goes into a bundle. Planning reads it: no table is opened at import."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,15 @@ def count_windows(embeddings: Iterable[CommitRecord]) -> int:
     return sum(int(record.info["windows"]) for record in embeddings)
 
 
-def read_content(inputs: Inputs, clips: "ClipSource", encoder_files: Mapping[str, Path]) -> "BundleContent":
+def read_content(
+    inputs: Inputs, clips: "ClipSource", encoder_files: Mapping[str, Path], without: Collection[str]
+) -> "BundleContent":
     """Everything that goes into the bundle, from the sealed artifacts.
 
     Args:
         inputs: `manifest` and `embeddings`.
         clips: gives the index of the window vectors.
+        without: ids of videos that nothing is kept of.
         encoder_files: files of a trained encoder by name.
 
     Raises:
@@ -49,31 +52,48 @@ def read_content(inputs: Inputs, clips: "ClipSource", encoder_files: Mapping[str
     embeddings.check_schema(EMBEDDINGS_SCHEMA)
     facts = read_facts(embeddings)
     means, present = read_vectors(embeddings, PARAGRAPHS, "video_vector")
+    windows, window_rows = _leave_out(read_columns(embeddings, WINDOWS, _WINDOW_COLUMNS), without)
+    paragraphs, paragraph_rows = _leave_out(read_columns(embeddings, PARAGRAPHS, _PARAGRAPH_COLUMNS), without)
+    narrations, _ = _leave_out(read_columns(embeddings, NARRATIONS, _NARRATION_COLUMNS), without)
     return BundleContent(
-        videos=video_columns(read_videos(inputs["manifest"])),
-        windows=read_columns(embeddings, WINDOWS, _WINDOW_COLUMNS),
+        videos=video_columns(video for video in read_videos(inputs["manifest"]) if video.video_id not in without),
+        windows=windows,
+        window_rows=window_rows,
         clips=clips,
-        paragraphs=read_columns(embeddings, PARAGRAPHS, _PARAGRAPH_COLUMNS),
-        paragraph_vectors=means,
-        paragraph_present=present,
-        narrations=read_columns(embeddings, NARRATIONS, _NARRATION_COLUMNS),
+        paragraphs=paragraphs,
+        paragraph_vectors=means[paragraph_rows],
+        paragraph_present=present[paragraph_rows],
+        narrations=narrations,
         window_s=float(facts["window_s"]),
         stride_s=float(facts["stride_s"]),
         encoder=EncoderRecord(**{name: facts["encoder"][name] for name in EncoderRecord.__dataclass_fields__}),
-        probe=read_probe(embeddings),
+        probe=read_probe(embeddings, without),
         encoder_files=encoder_files,
     )
 
 
-def read_probe(embeddings: Artifact) -> Probe | None:
+def _leave_out(
+    columns: dict[str, list[Any]], without: Collection[str]
+) -> "tuple[dict[str, list[Any]], NDArray[np.int64]]":
+    """The rows of all other videos, and where they were."""
+    import numpy as np
+
+    rows = [row for row, video_id in enumerate(columns["video_id"]) if video_id not in without]
+    if len(rows) == len(columns["video_id"]):
+        return columns, np.arange(len(rows))
+    return {name: [column[row] for row in rows] for name, column in columns.items()}, np.array(rows, np.int64)
+
+
+def read_probe(embeddings: Artifact, without: Collection[str]) -> Probe | None:
     """The longest narration of the first unit that has any, and its vector; None if nothing was narrated."""
     from stages.artifacts.tables import matrix, read_table
 
     for path in embeddings.paths(NARRATIONS):
-        table = read_table(path, ["text", "vector"])
+        table = read_table(path, ["video_id", "text", "vector"])
         texts: list[str] = table.column("text").to_pylist()
-        if texts:
-            row = max(range(len(texts)), key=lambda row: (len(texts[row]), -row))
+        owners: list[str] = table.column("video_id").to_pylist()
+        if rows := [row for row, video_id in enumerate(owners) if video_id not in without]:
+            row = max(rows, key=lambda row: (len(texts[row]), -row))
             return Probe(text=texts[row], vector=tuple(matrix(table.slice(row, 1), "vector")[0].tolist()))
     return None
 

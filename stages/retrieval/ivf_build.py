@@ -5,14 +5,14 @@ number of lists that a search visits is measured, not hoped for: 1, the value th
 third of the neighbours (Applio#1284).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.retrieval.ivf import RECALL_K, IvfFacts, IvfSettings, choose_nprobe
-from stages.retrieval.vectors import VectorIndex, Vectors, join_lists
+from stages.retrieval.vectors import VectorIndex, Vectors
 
 # Two kernels add the same products in another order; equal scores must still count as equal.
 _SCORE_TOLERANCE = 1e-5
@@ -36,45 +36,36 @@ class TrainedLists:
     seed: int
 
 
-def take_rows(parts: Iterable[Vectors], rows: NDArray[np.int64]) -> Vectors:
-    """Rows of parts that lie one behind the other.
+def take_rows(parts: Iterable[Vectors], rows: NDArray[np.int64]) -> Iterator[Vectors]:
+    """Rows of parts that lie one behind the other, part by part.
 
     Args:
-        parts: float32 (N, E) each, at least one.
+        parts: float32 (N, E) each.
         rows: (M,) int64 ascending.
-
-    Returns:
-        float32 (M, E).
     """
-    found, first = [], 0
+    first = 0
     for vectors in parts:
         here = rows[(rows >= first) & (rows < first + len(vectors))]
-        found.append(vectors[here - first])
+        yield vectors[here - first]
         first += len(vectors)
-    return np.concatenate(found)
 
 
-def join_and_measure(
-    lists: TrainedLists,
-    filled: Iterable[VectorIndex],
-    parts: Parts,
-    held_out: NDArray[np.int64],
-    settings: IvfSettings,
+def measure(
+    joined: VectorIndex, lists: TrainedLists, parts: Parts, held_out: NDArray[np.int64], settings: IvfSettings
 ) -> tuple[VectorIndex, IvfFacts]:
-    """Join filled parts and choose how many lists a search visits.
+    """Choose how many lists a search of a joined index visits.
 
     Args:
-        lists: The trained lists.
-        filled: They with the rows of each part; emptied.
-        parts: The same rows as vectors, to search exactly in.
+        joined: Of `join_lists`.
+        lists: The trained lists that it has.
+        parts: Its rows as vectors, to search exactly in.
         held_out: (Q,) int64 rows to ask, at least one.
         settings: `nprobe` and `target_recall`.
 
     Raises:
         ConfigError: the given `nprobe` misses `target_recall`.
     """
-    joined = join_lists(lists.index, filled)
-    queries = take_rows(parts(), held_out)
+    queries = np.concatenate(list(take_rows(parts(), held_out)))
     k = min(RECALL_K, joined.num_rows - 1)
     exact = exact_scores(queries, held_out, parts(), k)
 

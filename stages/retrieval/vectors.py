@@ -176,6 +176,24 @@ def join_lists(lists: VectorIndex, parts: Iterable[VectorIndex]) -> VectorIndex:
     return VectorIndex(joined, 1)
 
 
+def keep_rows(index: VectorIndex, rows: Rows) -> None:
+    """Take all other rows out of an IVF index, and number those that stay anew.
+
+    Args:
+        index: Of `join_lists`; changed.
+        rows: (M,) int64 ascending.
+    """
+    number = np.full(index.num_rows, -1, np.int64)
+    number[rows] = np.arange(len(rows))
+    ivf = index._index
+    ivf.remove_ids(np.flatnonzero(number < 0))
+    for one in range(ivf.nlist):
+        size = ivf.invlists.list_size(one)
+        if size:
+            ids = faiss.rev_swig_ptr(ivf.invlists.get_ids(one), size)  # a view of faiss's own memory
+            ids[:] = number[ids]
+
+
 def load_index(path: Path, *, dim: int, nprobe: int | None) -> VectorIndex:
     """The index in the file at `path`, checked.
 

@@ -279,6 +279,38 @@ def test_a_quantiser_that_does_not_suit_is_trained_anew(
     assert len(made_units(after, {})) == len(after.records)
 
 
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_a_video_that_is_left_out_costs_the_bundle_alone_and_leaves_nothing_in_it(tmp_path: Path, kind: Any) -> None:
+    inputs = inputs_of(tmp_path)
+    before = run(Index(IndexConfig(kind=kind)), inputs)
+    stage = Index(IndexConfig(kind=kind, without=("kitchen/b.mp4",)))
+    inodes = {record.unit_id: before.path(record.files[0]).stat().st_ino for record in before.records}
+    after = run(stage, replace(inputs, previous={"index": [before]}))
+    assert made_units(after, inodes) == ["bundle"]
+    bundle = open_bundle(after.directory.path)
+    assert [video.video_id for video in bundle.videos] == ["a", "silent", "c"]
+    assert bundle.clips.num_rows == 8
+    for name, row in (("a", 0), ("c", 4)):
+        expected = open_bundle(before.directory.path)
+        np.testing.assert_array_equal(
+            bundle.window_vectors(bundle.by_id[name]), expected.window_vectors(expected.by_id[name])
+        )
+        assert bundle.by_id[name].rows.start == row
+    assert {hit.video_id for hit in search_sentence(bundle, WordEncoder(), "fry", k=99).hits} <= {"a", "c"}
+    assert not any(b"cut it" in path.read_bytes() for path in after.directory.path.glob("*-bundle-*"))
+
+
+def test_leaving_everything_out_gives_an_empty_index(tmp_path: Path) -> None:
+    stage = Index(IndexConfig(kind="ivf", without=tuple(SHOWN)))
+    with pytest.raises(ArtifactError, match="is empty"):
+        open_bundle(run(stage, inputs_of(tmp_path)).directory.path).require_windows()
+
+
+def test_a_name_that_nobody_has_cannot_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no video of the manifest is called 'nobody'"):
+        Index(IndexConfig(without=("nobody",))).units(inputs_of(tmp_path))
+
+
 def test_a_quantiser_that_is_gone_is_not_trained_in_secret(tmp_path: Path) -> None:
     stage = Index(IndexConfig(kind="ivf"))
     before = run(stage, shards_of(tmp_path, grown(8), 4))
