@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +19,22 @@ from stages.artifacts.manifest import read_videos
 from stages.contract import Inputs, Unit, Worker
 from stages.doctor.records import Check, Diagnosis, FileState, Forecast
 from stages.errors import ConfigError
-from stages.extract import THUMBNAILS, Extract, ExtractConfig, ExtractWorker, S3DConfig, make_consumer, make_recipes
+from stages.extract import (
+    FRAMES,
+    THUMBNAILS,
+    Extract,
+    ExtractConfig,
+    ExtractWorker,
+    make_consumer,
+    make_recipes,
+    required_consumers,
+    thumbnail_consumer,
+    training_consumer,
+)
 from stages.extract import open_backbone as open_network
 from stages.ingest import Ingest, IngestConfig, find_files
 from stages.media.presets import CLIP_PRESETS
+from stages.media.settings import S3DConfig
 
 if TYPE_CHECKING:
     from stages.doctor.calibration import PlannedOutput
@@ -67,7 +79,7 @@ def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor],
     extract = settings.extract
     folder, candidates, _ = find_files(settings.ingest.media)
     checks = check_machine(device=extract.device, decoder=extract.decoder) if settings.check_machine else []
-    required = {f"features.{name}": asdict(make_consumer(extract, f"features.{name}")) for name in extract.backbones}
+    required = {label: consumer.to_json() for label, consumer in required_consumers(extract).items()}
     examine = ExamineSettings(
         sample={"decoder": extract.decoder, "required": required},
         deadline_s=settings.ingest.deadline_s,
@@ -136,8 +148,8 @@ def decode_all(
         outcome = run_stages([Ingest(ingest), DecodeOnly(settings, media=ingest.media)], context)
         if outcome.open_units:
             raise ConfigError(f"doctor: units stayed open: {outcome.open_units}; run the command again")
-        features = [artifact for label, artifact in outcome.artifacts.items() if label.startswith("features.")]
-        return apply_outcomes(files, outcome.artifacts["manifest"], features)
+        made = [artifact for label, artifact in outcome.artifacts.items() if label != "manifest"]
+        return apply_outcomes(files, outcome.artifacts["manifest"], made)
 
 
 def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Check], float]":
@@ -148,7 +160,7 @@ def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Che
     """
     from stages.doctor.calibration import PlannedOutput
     from stages.doctor.machine import check_weights
-    from stages.media.consumers import window_consumer
+    from stages.media.makers import THUMBNAIL_QUALITY
 
     begun = time.monotonic()
     outputs, checks = [], []
@@ -166,8 +178,11 @@ def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Che
                 PlannedOutput(label=label, consumer=consumer, batch_size=recipe["batch_size"], loaded=loaded)
             )
         checks.append(check_weights(label, weights, error, loaded.dim if loaded else None))
+    if (frames := extract.frames) is not None:
+        outputs.append(PlannedOutput(label=FRAMES, consumer=training_consumer(frames), quality=frames.quality))
     if extract.thumbnails:
-        outputs.append(PlannedOutput(label=THUMBNAILS, consumer=window_consumer(extract.window_s, extract.stride_s)))
+        consumer = thumbnail_consumer(extract)
+        outputs.append(PlannedOutput(label=THUMBNAILS, consumer=consumer, quality=THUMBNAIL_QUALITY))
     return outputs, checks, time.monotonic() - begun
 
 

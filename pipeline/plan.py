@@ -16,10 +16,11 @@ from stages.contract import Inputs, Stage
 from stages.embed import Embed, EncoderChoice, parse_encoder
 from stages.errors import ConfigError
 from stages.evaluate import Evaluate
-from stages.extract import ClipConfig, Extract
+from stages.extract import Extract
 from stages.import_features import plan_import
 from stages.index import Index
 from stages.ingest import Ingest, find_folder
+from stages.media.settings import ClipConfig
 from stages.text.presence import holds_narration
 from stages.train import Train
 

@@ -1,4 +1,4 @@
-"""extract: frozen features of every clip, and thumbnails, from one forward decode of each video.
+"""extract: frozen features of every clip, frames to train on, and thumbnails, from one forward decode of each video.
 
 Frames are decoded in a process that may be killed, ahead of the model, and reach it in bounded batches. A damaged
 clip keeps its row, computed from what decoded, and is marked in the mask; whoever trains, indexes or scores leaves it
@@ -20,61 +20,21 @@ from stages.artifacts.manifest import Video, read_videos
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
 from stages.errors import ConfigError
 from stages.media.presets import CLIP_PRESETS, FramePreset
+from stages.media.settings import ClipConfig, FramesConfig, S3DConfig
 from stages.media.timelines import Tail
 from stages.media.weights import name_clip_weights, name_s3d_weights
 
 if TYPE_CHECKING:
     from stages.media.ahead import Job, Refused
     from stages.media.backbones import LoadedBackbone
-    from stages.media.consumers import Consumer
+    from stages.media.consumers import Consumer, GridConsumer
     from stages.media.geometry import Geometry
     from stages.media.makers import Maker, PassResult
 
 SCHEMA_VERSION = 1
-S3D, CLIP, THUMBNAILS = "features.s3d", "features.clip", "thumbnails"
+S3D, CLIP, FRAMES, THUMBNAILS = "features.s3d", "features.clip", "frames", "thumbnails"
 Backbone = Literal["s3d", "clip"]
 Precision = Literal["float32", "bfloat16"]
-
-
-class S3DConfig(StageConfig):
-    """The frozen S3D-G network.
-
-    Attributes:
-        preset: how a video becomes clips (`stages.media.presets.CLIP_PRESETS`).
-        weights: file in the HowTo100M layout; none: a seeded He initialisation, named `random:seed=N` everywhere.
-        sha256: the file's checksum; it is compared before the weights are used.
-        seed: of the initialisation.
-        batch_size: clips that the network is given at once; on a CPU it takes clips of 224 pixels one by one, and
-            what a video's last batch lacks is computed for nothing, so 1 is best there.
-    """
-
-    preset: str = "demo"
-    weights: Path | None = None
-    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
-    seed: int = Field(default=0, ge=0)
-    batch_size: int = Field(default=4, ge=1)
-
-    @model_validator(mode="after")
-    def _check(self) -> "S3DConfig":
-        if self.preset not in CLIP_PRESETS:
-            raise ValueError(f"preset: got {self.preset!r}, expected one of {', '.join(sorted(CLIP_PRESETS))}")
-        if self.sha256 and self.weights is None:
-            raise ValueError("sha256 is given without weights; give the path of the file that it belongs to")
-        return self
-
-
-class ClipConfig(StageConfig):
-    """The frozen image tower of a CLIP or SigLIP model.
-
-    Attributes:
-        model: a folder in the hub's layout, or a hub id.
-        fps: rows a second.
-        batch_size: frames that the network sees at once.
-    """
-
-    model: str
-    fps: float = Field(default=1.0, gt=0, le=60)
-    batch_size: int = Field(default=8, ge=1)
 
 
 class ExtractConfig(StageConfig):
@@ -84,6 +44,7 @@ class ExtractConfig(StageConfig):
         backbones: which features; each is an artifact of its own.
         s3d: settings of S3D-G.
         clip: settings of CLIP; needed if it is among the backbones.
+        frames: JPEGs to train on; unset: none are made.
         thumbnails: whether to make one JPEG a search window.
         window_s: length of a search window, as embed has it.
         stride_s: from the start of a search window to the next.
@@ -101,6 +62,7 @@ class ExtractConfig(StageConfig):
     backbones: tuple[Backbone, ...] = ("s3d",)
     s3d: S3DConfig = S3DConfig()
     clip: ClipConfig | None = None
+    frames: FramesConfig | None = None
     thumbnails: bool = True
     window_s: float = Field(default=8.0, gt=0)
     stride_s: float = Field(default=4.0, gt=0)
@@ -116,8 +78,11 @@ class ExtractConfig(StageConfig):
 
     @model_validator(mode="after")
     def _check(self) -> "ExtractConfig":
-        if not self.backbones or len(set(self.backbones)) != len(self.backbones):
-            raise ValueError(f"backbones: got {list(self.backbones)}, expected 's3d', 'clip' or both, each once")
+        if len(set(self.backbones)) != len(self.backbones) or not (self.backbones or self.frames):
+            raise ValueError(
+                f"backbones: got {list(self.backbones)}, expected 's3d', 'clip' or both, each once; none only with "
+                "[extract.frames]"
+            )
         if "clip" in self.backbones and self.clip is None:
             raise ValueError("backbones names 'clip', but [extract.clip] is missing; set its key 'model'")
         return self
@@ -144,7 +109,7 @@ class Extract(Stage):
         return ("manifest",)
 
     def outputs(self) -> tuple[Output, ...]:
-        """One `features` artifact a backbone, and the thumbnails."""
+        """One `features` artifact a backbone, the frames, and the thumbnails."""
         recipes = make_recipes(self.config)
         return tuple(Output(label=label, schema=SCHEMA_VERSION, about=recipes[label]) for label in recipes)
 
@@ -230,21 +195,20 @@ class ExtractWorker:
     def _jobs(self, unit: Unit, makers: Sequence["Maker"]) -> "list[Job]":
         from stages.media.ahead import Job
 
-        consumers = [asdict(maker.consumer) for maker in makers]
-        # Whatever is asked for in this unit, a video fails if any backbone of the configuration has no row of it.
-        labels = (f"features.{backbone}" for backbone in self._config.backbones)
-        required = {label: asdict(make_consumer(self._config, label)) for label in labels}
+        consumers = [maker.consumer.to_json() for maker in makers]
+        required = {label: consumer.to_json() for label, consumer in required_consumers(self._config).items()}
         common = {"decoder": self._config.decoder, "consumers": consumers, "required": required}
         paths = {member["video_id"]: str(self._folder / member["path"]) for member in unit.payload["members"]}
         return [Job(input_id=video_id, arguments={"path": path, **common}) for video_id, path in paths.items()]
 
     def _maker(self, label: str) -> "Maker":
-        from stages.media.consumers import window_consumer
-        from stages.media.makers import FeatureMaker, FeatureRecipe, ThumbnailMaker
+        from stages.media.makers import FeatureMaker, FeatureRecipe, FrameMaker, ThumbnailMaker
 
         config = self._config
         if label == THUMBNAILS:
-            return ThumbnailMaker(window_consumer(config.window_s, config.stride_s))
+            return ThumbnailMaker(thumbnail_consumer(config))
+        if label == FRAMES and config.frames is not None:
+            return FrameMaker(training_consumer(config.frames), config.frames.quality)
         loaded, recipe, backbone = self._open(label), make_recipes(config)[label], label.partition(".")[2]
         about = FeatureRecipe(backbone=backbone, preset=recipe["preset"]["name"], weights=recipe["weights"])
         consumer = make_consumer(config, label, loaded.geometry)
@@ -264,18 +228,42 @@ def make_recipes(config: ExtractConfig) -> dict[str, dict[str, Any]]:
         weights = name_clip_weights(config.clip.model)
         preset = asdict(FramePreset(fps=config.clip.fps))
         recipes[CLIP] = {**how, "preset": preset, "weights": weights, "batch_size": config.clip.batch_size}
+    if config.frames is not None:
+        recipes[FRAMES] = {**config.frames.model_dump(mode="json"), "decoder": config.decoder}
     if config.thumbnails:
         recipes[THUMBNAILS] = config.model_dump(mode="json", include={"window_s", "stride_s", "decoder"})
     return recipes
 
 
-def make_consumer(config: ExtractConfig, label: str, geometry: "Geometry | None" = None) -> "Consumer":
+def make_consumer(config: ExtractConfig, label: str, geometry: "Geometry | None" = None) -> "GridConsumer":
     """How the clips or images of a backbone lie on a video."""
     from stages.media.consumers import clip_consumer, image_consumer
 
     if label == CLIP and config.clip is not None:
         return image_consumer(FramePreset(fps=config.clip.fps), config.tail, geometry)
     return clip_consumer(CLIP_PRESETS[config.s3d.preset], config.tail, geometry)
+
+
+def thumbnail_consumer(config: ExtractConfig) -> "GridConsumer":
+    """Which pictures of a video become its thumbnails."""
+    from stages.media.consumers import window_consumer
+
+    return window_consumer(config.window_s, config.stride_s)
+
+
+def training_consumer(config: FramesConfig) -> "Consumer":
+    """Which pictures of a video become its frames to train on."""
+    from stages.media.consumers import frames_consumer
+    from stages.media.geometry import Geometry
+
+    return frames_consumer(config.num_frames, config.fps, Geometry(width=config.width, height=config.height))
+
+
+def required_consumers(config: ExtractConfig) -> "dict[str, Consumer]":
+    """What every video must have something for, whatever is asked of a unit: the backbones, or else the frames."""
+    if not config.backbones and config.frames is not None:
+        return {FRAMES: training_consumer(config.frames)}
+    return {label: make_consumer(config, label) for label in (f"features.{name}" for name in config.backbones)}
 
 
 def open_backbone(config: ExtractConfig, label: str) -> "LoadedBackbone":

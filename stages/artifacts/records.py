@@ -38,6 +38,14 @@ class CommittedFile:
     hash: str
     members: tuple[Member, ...] = ()
 
+    def samples(self) -> dict[str, dict[str, Member]]:
+        """The members of a tar by sample and suffix, in the order of the tar."""
+        found: dict[str, dict[str, Member]] = {}
+        for member in self.members:
+            key, _, suffix = member.name.partition(".")
+            found.setdefault(key, {})[suffix] = member
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommitRecord:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from stages.media.batches import read_batch
 from stages.media.consumers import Consumer
 from stages.media.geometry import Rgb
 from stages.media.isolation import IsolatedPool
+from stages.media.jpeg import encode_jpeg
 from stages.media.process import IsolationSettings
-from stages.media.thumbnails import encode_thumbnail
 
 _DECODE_SHARE = 0.5
 _MOST_SAMPLES = 16
@@ -42,13 +42,15 @@ class PlannedOutput:
         label: such as `features.s3d`.
         consumer: which frames it wants.
         batch_size: clips that its network sees at once; 0 without a network.
-        loaded: the network; None for thumbnails.
+        loaded: the network; None for pictures that are only encoded.
+        quality: of their JPEGs.
     """
 
     label: str
     consumer: Consumer
     batch_size: int = 0
     loaded: LoadedBackbone | None = None
+    quality: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +94,8 @@ class Calibration:
     Attributes:
         samples: pieces that were decoded.
         batch_s: seconds of one batch, by label.
-        thumbnail_s: seconds that encoding one takes.
-        thumbnail_bytes: its usual size.
+        picture_s: seconds that encoding one JPEG takes, by label.
+        picture_bytes: its mean size, by label.
         start_s: seconds until the first decode process was ready and the networks were open.
         memory_bytes: of one worker with its decode process, at its peak.
         other_cores: cores that other programs took meanwhile.
@@ -102,8 +104,8 @@ class Calibration:
 
     samples: list[DecodeSample] = field(default_factory=list)
     batch_s: dict[str, float] = field(default_factory=dict)
-    thumbnail_s: float = 0.0
-    thumbnail_bytes: float = 0.0
+    picture_s: dict[str, float] = field(default_factory=dict)
+    picture_bytes: dict[str, float] = field(default_factory=dict)
     start_s: float = 0.0
     memory_bytes: int = 0
     other_cores: float = 0.0
@@ -128,7 +130,7 @@ def calibrate(
     with MemoryWatch() as memory:
         with _networks_busy(outputs):
             pictures = _time_decoding(folder, files, outputs, settings, found)
-        _time_thumbnails(outputs, pictures, found)
+        _time_encoding(outputs, pictures, found)
         until = begun + settings.budget_s
         for output in outputs:
             if output.loaded is not None:
@@ -183,7 +185,7 @@ def _time_decoding(
     isolation = IsolationSettings(deadline_s=max(settings.budget_s, 10.0), memory_mib=settings.memory_mib)
     until = time.monotonic() + _DECODE_SHARE * settings.budget_s
     pictures: Pictures = {}
-    arguments = {"decoder": settings.decoder, "consumers": [asdict(output.consumer) for output in outputs]}
+    arguments = {"decoder": settings.decoder, "consumers": [output.consumer.to_json() for output in outputs]}
     starts: list[float] = []
     with IsolatedPool(isolation) as pool:
         for file in spread(files, _MOST_SAMPLES):
@@ -229,15 +231,16 @@ def _time_piece(
     return DecodeSample(file=file, video_s=covered_s, busy_s=busy_s), begun - asked
 
 
-def _time_thumbnails(outputs: Sequence[PlannedOutput], pictures: Pictures, found: Calibration) -> None:
+def _time_encoding(outputs: Sequence[PlannedOutput], pictures: Pictures, found: Calibration) -> None:
     for output in outputs:
         if output.loaded is None and output.label in pictures:
-            taken = []
+            taken, sizes = [], []
             for picture in pictures[output.label]:
                 begun = time.monotonic()
-                found.thumbnail_bytes += len(encode_thumbnail(picture)) / len(pictures[output.label])
+                sizes.append(len(encode_jpeg(picture, output.quality)))
                 taken.append(time.monotonic() - begun)
-            found.thumbnail_s = float(np.median(taken))  # the first one opens the library
+            found.picture_bytes[output.label] = float(np.mean(sizes))
+            found.picture_s[output.label] = float(np.median(taken))  # the first one opens the library
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _rate(samples: Sequence[DecodeSample]) -> float:
 def _model_seconds(file: FileState, output: PlannedOutput, measured: Calibration) -> float:
     num_rows = len(output.consumer.spans(file.end_s))
     if not output.batch_size:
-        return num_rows * measured.thumbnail_s
+        return num_rows * measured.picture_s.get(output.label, 0.0)
     return math.ceil(num_rows / output.batch_size) * measured.batch_s.get(output.label, 0.0)
 
 
@@ -123,7 +123,7 @@ def _disk_bytes(files: Sequence[FileState], output: PlannedOutput, measured: Cal
 def _member_sizes(num_rows: int, output: PlannedOutput, measured: Calibration) -> list[int]:
     """Bytes of the members of one video's sample."""
     if output.loaded is None:
-        return [_JSON_BYTES] + [int(measured.thumbnail_bytes)] * num_rows
+        return [_JSON_BYTES] + [int(measured.picture_bytes.get(output.label, 0.0))] * num_rows
     row_bytes: Mapping[str, int] = {"features": 2 * output.loaded.dim, "spans": 16, "damaged": 1}
     return [_JSON_BYTES, *(_NPY_HEADER + num_rows * size for size in row_bytes.values())]
 

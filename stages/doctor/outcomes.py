@@ -19,26 +19,26 @@ class _Outcome(NamedTuple):
     message: str
 
 
-def apply_outcomes(files: Iterable[FileState], manifest: Artifact, features: Sequence[Artifact]) -> list[FileState]:
+def apply_outcomes(files: Iterable[FileState], manifest: Artifact, made: Sequence[Artifact]) -> list[FileState]:
     """Give each file the state that its decoding came to.
 
     Args:
         files: as they were examined.
         manifest: that ingest made of them.
-        features: that extract made of the manifest; a file is partial if it is for one of them.
+        made: what extract made of the manifest; a file is partial if it is for one of them.
 
     Returns:
         The files in the same order; one that neither artifact knows stays as it is.
     """
     outcomes = {f.input_id: _of_failure(f) for record in manifest.records for f in record.failures}
-    by_video = _video_outcomes(features)
+    by_video = _video_outcomes(made)
     for video in read_videos(manifest):
         outcomes.update({path: by_video[video.video_id] for path in video.paths})
     return [_with_outcome(file, outcomes.get(file.path)) for file in files]
 
 
 def sample_facts(artifact: Artifact) -> list[Mapping[str, Any]]:
-    """The `json` members of all samples of a features artifact."""
+    """The `json` members of all samples of an artifact of extract."""
     from stages.artifacts.shards import read_member
 
     return [
@@ -56,9 +56,9 @@ def _with_outcome(file: FileState, outcome: _Outcome | None) -> FileState:
     return replace(file, state=outcome.state, cause=outcome.cause, message=outcome.message)
 
 
-def _video_outcomes(features: Sequence[Artifact]) -> dict[str, _Outcome]:
+def _video_outcomes(made: Sequence[Artifact]) -> dict[str, _Outcome]:
     outcomes: dict[str, _Outcome] = {}
-    for artifact in features:
+    for artifact in made:
         for record in artifact.records:
             outcomes.update({failure.input_id: _of_failure(failure) for failure in record.failures})
         for facts in sample_facts(artifact):
@@ -80,8 +80,9 @@ def _of_sample(facts: Mapping[str, Any]) -> _Outcome:
         DECODE_ERRORS: facts.get("num_errors", 0),
     }
     cause = next((name for name, number in reasons.items() if number), TRUNCATED)
+    rows = f"{facts['num_clips']} clips" if "num_clips" in facts else f"{facts['num_frames']} frames"
     message = (
-        f"{facts['video_id']}: {facts['num_damaged']} of {facts['num_clips']} clips are damaged and masked, "
+        f"{facts['video_id']}: {facts['num_damaged']} of {rows} are damaged and masked, "
         f"{facts['missing_after']} look-ups lie behind its last frame, {facts.get('num_errors', 0)} decode errors"
     )
     return _Outcome("partial", cause, message)

@@ -16,8 +16,9 @@ def batch_samples(samples: Iterable[Sample]) -> Iterator[tuple[Header, memoryvie
     """Gather samples of the same request into messages of about `BATCH_BYTES`.
 
     Yields:
-        Headers of kind `batch` with `request`, `first` (index of the first), `shape` (n, H, W, 3) and `damaged`, each
-        with its payload. Batches of different requests interleave; those of one request are in order and gapless.
+        Headers of kind `batch` with `request`, `first` (index of the first), `shape` (n, H, W, 3), `times` (seconds, of
+        the frames) and `damaged`, each with its payload. Batches of different requests interleave; those of one request
+        are in order and gapless.
     """
     waiting: dict[int, list[Sample]] = {}
     for sample in samples:
@@ -41,6 +42,7 @@ def _batch(samples: list[Sample]) -> tuple[Header, memoryview]:
         "request": samples[0].request,
         "first": samples[0].index,
         "shape": list(pictures.shape),
+        "times": [sample.time_s for sample in samples],
         "damaged": [sample.damaged for sample in samples],
     }
     return header, pictures.reshape(-1).data

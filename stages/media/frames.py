@@ -33,12 +33,14 @@ class Sample:
     Attributes:
         request: position in the list of requests.
         index: position in its times.
+        time_s: the frame's true presentation time.
         rgb: (H, W, 3) uint8. The same array may answer several times in a row: do not write into it.
         damaged: its content may differ from the undamaged file's.
     """
 
     request: int
     index: int
+    time_s: float
     rgb: Rgb
     damaged: bool
 
@@ -136,5 +138,5 @@ class _Cursor:
             # Where the next frame is doubtful, what should have been shown in a gap before it may be lost.
             overdue = self._times[self._next] >= frame.time_s + 1.5 * frame.duration_s
             damaged = frame.corrupt or (next_corrupt and bool(overdue))
-            yield Sample(request=self._position, index=self._next, rgb=rgb, damaged=damaged)
+            yield Sample(request=self._position, index=self._next, time_s=frame.time_s, rgb=rgb, damaged=damaged)
             self._next += 1

@@ -8,7 +8,7 @@ from typing import Any
 from stages.errors import EmptyTimeline
 from stages.media.batches import batch_samples
 from stages.media.causes import NO_FRAMES, decode_error
-from stages.media.consumers import Consumer
+from stages.media.consumers import Consumer, consumer_from_json, has_row
 from stages.media.container import Timeline, scan_timeline
 from stages.media.frames import FrameRequest, PassFacts, sample_frames
 from stages.media.messages import Header
@@ -41,8 +41,8 @@ def run_sample(arguments: Arguments) -> Messages:
         EmptyTimeline: a required consumer gets nothing.
     """
     path = Path(arguments["path"])
-    consumers = [Consumer.from_json(consumer) for consumer in arguments["consumers"]]
-    required = {name: Consumer.from_json(consumer) for name, consumer in arguments["required"].items()}
+    consumers = [consumer_from_json(consumer) for consumer in arguments["consumers"]]
+    required = {name: consumer_from_json(consumer) for name, consumer in arguments["required"].items()}
     timeline, facts = _plan_timeline(path), PassFacts()
     _check_rows(path, required, timeline.end_s, timeline.end_s)
     yield {"kind": "plan", "end_s": timeline.end_s}, b""
@@ -66,10 +66,10 @@ def _plan_timeline(path: Path) -> Timeline:
 
 def _check_rows(path: Path, required: Mapping[str, Consumer], planned_s: float, decoded_s: float) -> None:
     for name, consumer in required.items():
-        if not consumer.has_row(planned_s, decoded_s):
+        if not has_row(consumer, planned_s, decoded_s):
             raise EmptyTimeline(
-                f"{path.name}: not one clip of {consumer.clip_s:g} s for {name}: its frames end at {decoded_s:.3f} s "
-                f"of {planned_s:.3f} s, tail = {consumer.tail!r}; use tail = 'keep', or leave the video out"
+                f"{path.name}: it has nothing for {name}: its frames end at {decoded_s:.3f} s of {planned_s:.3f} s; "
+                "where a whole clip does not fit use tail = 'keep', or leave the video out"
             )
 
 

@@ -1,19 +1,24 @@
-"""What one decode of a video is made into: a sample of feature rows, or of thumbnails, in a shard."""
+"""What one decode of a video is made into: a sample of feature rows, of frames, or of thumbnails, in a shard."""
 
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+
 from stages.artifacts.shards import ShardWriter
 from stages.media.batches import read_batch
-from stages.media.consumers import Consumer
+from stages.media.consumers import Consumer, GridConsumer
+from stages.media.jpeg import encode_jpeg
 from stages.media.messages import Header
 from stages.media.rows import Encode, RowBuilder, VideoRows
-from stages.media.thumbnails import encode_thumbnail
 
 PassResult = Mapping[str, Any]
 """Result of the job `sample`: the fields of `frames.PassFacts`, and `truncated`."""
+
+THUMBNAIL_QUALITY = 80
+"""Of the JPEGs."""
 
 
 class Maker(Protocol):
@@ -55,7 +60,7 @@ class FeatureRecipe:
 class FeatureMaker:
     """Makes the frozen features of a backbone."""
 
-    def __init__(self, recipe: FeatureRecipe, consumer: Consumer, encode: Encode, *, batch_size: int) -> None:
+    def __init__(self, recipe: FeatureRecipe, consumer: GridConsumer, encode: Encode, *, batch_size: int) -> None:
         self.consumer = consumer
         self.counts: Counter[str] = Counter(videos=0, clips=0, damaged=0, padded=0, partial=0)
         self._recipe = recipe
@@ -93,21 +98,16 @@ class FeatureMaker:
 
     def _facts(self, video_id: str, rows: VideoRows, result: PassResult, request: int) -> dict[str, Any]:
         num_damaged = int(rows.damaged.sum())
-        partial = bool(num_damaged or result["num_errors"] or result["truncated"] or result["missing_after"][request])
         return {
+            **_pass_facts(result, num_damaged, request),
             "video_id": video_id,
             "backbone": self._recipe.backbone,
             "preset": self._recipe.preset,
             "weights": self._recipe.weights,
             "duration_s": self._end_s,
             "num_clips": len(rows.spans),
-            "num_damaged": num_damaged,
             "num_padded": rows.num_padded,
-            "num_errors": result["num_errors"],
             "tail": self.consumer.tail,
-            "status": "partial" if partial else "ok",
-            "missing_before": result["missing_before"][request],
-            "missing_after": result["missing_after"][request],
         }
 
     def _open_builder(self) -> RowBuilder:
@@ -116,10 +116,50 @@ class FeatureMaker:
         return self._builder
 
 
+class FrameMaker:
+    """Makes JPEGs to train on, with their true times and a mask of those that may be damaged."""
+
+    def __init__(self, consumer: Consumer, quality: int) -> None:
+        self.consumer = consumer
+        self.counts: Counter[str] = Counter(videos=0, frames=0, damaged=0, partial=0)
+        self._quality = quality
+        self.begin(0.0)
+
+    def begin(self, end_s: float) -> None:
+        """Start a video."""
+        self._end_s = end_s
+        self._pictures: list[bytes] = []
+        self._times: list[float] = []
+        self._damaged: list[bool] = []
+
+    def add(self, header: Header, payload: bytearray) -> None:
+        """Encode pictures."""
+        self._pictures += [encode_jpeg(rgb, self._quality) for rgb in read_batch(header, payload)]
+        self._times += header["times"]
+        self._damaged += header["damaged"]
+
+    def finish(self, writer: ShardWriter, video_id: str, result: PassResult, request: int) -> None:
+        """Write pictures, times, mask and facts; what lies behind the last frame that decodes is not there."""
+        facts = {
+            **_pass_facts(result, sum(self._damaged), request),
+            "video_id": video_id,
+            "duration_s": self._end_s,
+            "num_frames": len(self._pictures),
+        }
+        parts: dict[str, Any] = {f"f{number:05d}.jpg": picture for number, picture in enumerate(self._pictures)}
+        parts["times.npy"] = np.array(self._times, dtype=np.float64)
+        parts["damaged.npy"] = np.array(self._damaged, dtype=np.bool_)
+        writer.add(video_id, {**parts, "json": facts})
+        self.counts.update(
+            videos=1, frames=len(self._pictures), damaged=facts["num_damaged"],
+            partial=int(facts["status"] == "partial"),
+        )  # fmt: skip
+
+
 class ThumbnailMaker:
     """Makes one JPEG for each search window."""
 
-    def __init__(self, consumer: Consumer) -> None:
+    def __init__(self, consumer: GridConsumer) -> None:
         self.consumer = consumer
         self.counts: Counter[str] = Counter(videos=0, thumbnails=0)
         self._pictures: dict[str, bytes] = {}
@@ -131,7 +171,7 @@ class ThumbnailMaker:
     def add(self, header: Header, payload: bytearray) -> None:
         """Encode pictures."""
         for offset, rgb in enumerate(read_batch(header, payload)):
-            self._pictures[f"w{header['first'] + offset:05d}.jpg"] = encode_thumbnail(rgb)
+            self._pictures[f"w{header['first'] + offset:05d}.jpg"] = encode_jpeg(rgb, THUMBNAIL_QUALITY)
 
     def finish(self, writer: ShardWriter, video_id: str, result: PassResult, request: int) -> None:
         """Write them; a window whose frames are all lost has none."""
@@ -144,3 +184,16 @@ class ThumbnailMaker:
         writer.add(video_id, {**self._pictures, "json": facts})
         self.counts.update(videos=1, thumbnails=len(self._pictures))
         self._pictures = {}
+
+
+def _pass_facts(result: PassResult, num_damaged: int, request: int) -> dict[str, Any]:
+    """What every sample's json says of the pass, whatever was made in it."""
+    missing_after = result["missing_after"][request]
+    partial = bool(num_damaged or result["num_errors"] or result["truncated"] or missing_after)
+    return {
+        "num_damaged": num_damaged,
+        "num_errors": result["num_errors"],
+        "status": "partial" if partial else "ok",
+        "missing_before": result["missing_before"][request],
+        "missing_after": missing_after,
+    }

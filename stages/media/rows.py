@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.media.batches import read_batch
-from stages.media.consumers import Consumer
+from stages.media.consumers import GridConsumer
 from stages.media.geometry import Rgb
 from stages.media.messages import Header
 from stages.media.stacks import Clip, ClipStacker
@@ -37,7 +37,7 @@ class VideoRows:
 class RowBuilder:
     """Gathers a video's clips into batches of a fixed size and their features into rows."""
 
-    def __init__(self, consumer: Consumer, encode: Encode, *, batch_size: int, end_s: float) -> None:
+    def __init__(self, consumer: GridConsumer, encode: Encode, *, batch_size: int, end_s: float) -> None:
         """Start a video.
 
         Args:

@@ -66,11 +66,7 @@ def unit_entries(artifact: Artifact, record: CommitRecord, backbone: str) -> dic
     """
     entries = {}
     for file in record.files:
-        members: dict[str, dict[str, Member]] = {}
-        for member in file.members:
-            video_id, _, suffix = member.name.partition(".")
-            members.setdefault(video_id, {})[suffix] = member
-        for video_id, parts in members.items():
+        for video_id, parts in file.samples().items():
             missing = {f"{backbone}.npy", "spans.npy", "damaged.npy"} - set(parts)
             if missing:
                 raise Corrupt(f"{artifact.path(file)}: video {video_id} lacks {sorted(missing)}; run `fabula verify`")

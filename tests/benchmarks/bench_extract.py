@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -177,7 +177,7 @@ def _filters(preset: ClipPreset, crop: str = "") -> str:
 def decode(paths: Sequence[Path], config: ExtractConfig, log: Path) -> list[int]:
     """Decode in the stage's process, feed nobody; sizes of all batches."""
     label = S3D_LABEL
-    consumer = asdict(make_consumer(config, label, open_geometry(config)))
+    consumer = make_consumer(config, label, open_geometry(config)).to_json()
     common = {"decoder": config.decoder, "consumers": [consumer], "required": {label: consumer}}
     jobs = [Job(input_id=str(number), arguments={"path": str(path), **common}) for number, path in enumerate(paths)]
     isolation = IsolationSettings(deadline_s=config.deadline_s, memory_mib=config.memory_mib)

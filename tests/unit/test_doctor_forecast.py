@@ -38,8 +38,9 @@ def shape(**changes: int) -> RunShape:
 
 def measured(*samples: DecodeSample, batch_s: float = 0.1) -> Calibration:
     return Calibration(
-        samples=list(samples), batch_s={"features.s3d": batch_s}, thumbnail_bytes=4000, start_s=2, memory_bytes=1000
-    )
+        samples=list(samples), batch_s={"features.s3d": batch_s}, picture_bytes={"thumbnails": 4000}, start_s=2,
+        memory_bytes=1000,
+    )  # fmt: skip
 
 
 def test_decoding_takes_its_work_at_the_rate_of_its_like() -> None:

@@ -23,9 +23,11 @@ from stages.artifacts.sealed import Artifact
 from stages.artifacts.shards import read_samples
 from stages.contract import Inputs, Stage
 from stages.errors import ConfigError
-from stages.extract import Extract, ExtractConfig, S3DConfig, open_backbone
+from stages.extract import Extract, ExtractConfig, open_backbone
 from stages.ingest import Ingest, IngestConfig
-from tests.media import Numbered, make_video
+from stages.media.settings import S3DConfig
+from stages.training.frame_entries import frame_entries
+from tests.media import Numbered, make_video, read_number
 
 SMALL = {"deadline_s": 60.0}
 
@@ -194,6 +196,51 @@ def test_together_or_alone_the_same_bytes(corpus: Corpus, made: dict[str, Artifa
     assert alpha["json"]["weights"].startswith("sha256:")
 
 
+def test_frames_together_or_alone_are_the_same_bytes(corpus: Corpus, made: dict[str, Artifact]) -> None:
+    frames = {"num_frames": 10, "width": 64, "height": 48}
+    together = corpus.extract("frames", frames=frames)
+    alone = corpus.extract("frames_alone", backbones=(), thumbnails=False, frames=frames)
+    assert set(alone) == {"frames"}
+    assert file_hashes(together["frames"]) == file_hashes(alone["frames"])
+    assert file_hashes(together["features.s3d"]) == file_hashes(made["features.s3d"])
+    entries = frame_entries(alone["frames"])
+    assert {video_id: len(entry.pictures) for video_id, entry in entries.items()} == dict(alpha=10, beta=10, one=10)
+    alpha = entries["alpha"]
+    # 125 frames at 25 a second: the middles of ten parts of 12.5 frames lie in every 6th, 18th, 31st, ... frame.
+    numbers = [int((k + 0.5) * 12.5) for k in range(10)]
+    assert [read_number(alpha.read_picture(k)) for k in range(10)] == numbers
+    np.testing.assert_allclose(alpha.read_times(), np.array(numbers) / 25, atol=1e-6)
+    assert alpha.read_damaged().tolist() == [False] * 10
+    assert alpha.read_picture(3).shape == (48, 64, 3)
+    (record,) = alone["frames"].records
+    assert record.info == {"videos": 3, "frames": 30, "damaged": 0, "partial": 0}
+
+
+def test_frames_at_a_rate_are_the_first_ones(corpus: Corpus) -> None:
+    made = corpus.extract("rate", backbones=(), frames={"num_frames": 40, "fps": 12.5, "width": 64, "height": 48})
+    entries = frame_entries(made["frames"])
+    assert {video_id: len(entry.pictures) for video_id, entry in entries.items()} == dict(alpha=40, beta=15, one=1)
+    np.testing.assert_allclose(entries["alpha"].read_times(), np.arange(40) * 2 / 25 + 0.04, atol=1e-6)
+
+
+def test_damaged_frames_are_marked(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    options = {"vcodec": "libx264", "g": 25, "bf": 2}
+    noise = make_video(media / "noise", Numbered(num_frames=150, noise=40, options=options))
+    data = bytearray(noise.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3000] = np.random.default_rng(0).bytes(3000)
+    noise.write_bytes(data)
+    frames = {"num_frames": 60, "fps": 10.0, "width": 64, "height": 48}
+    made = Corpus(tmp_path, media).extract("store", backbones=(), thumbnails=False, frames=frames)["frames"]
+    entry, facts = frame_entries(made)["noise"], samples(made)["noise"]["json"]
+    damaged, times = entry.read_damaged(), entry.read_times()
+    assert 1 <= damaged.sum() <= 25
+    intact = np.flatnonzero(~damaged)
+    assert [read_number(entry.read_picture(k)) for k in intact] == np.round(times[intact] * 25).astype(int).tolist()
+    assert (facts["status"], facts["num_damaged"], facts["num_frames"]) == ("partial", damaged.sum(), len(times))
+
+
 def test_bad_videos_are_failures_and_the_others_are_untouched(
     folder: Path, corpus: Corpus, made: dict[str, Artifact], tmp_path: Path
 ) -> None:
@@ -255,7 +302,8 @@ def test_weights_of_another_checksum_are_refused(corpus: Corpus, tmp_path: Path)
     ("config", "words"),
     [
         ({"s3d": {"preset": "kinetics"}}, "expected one of demo, milnce, videoclip"),
-        ({"backbones": ()}, "each once"),
+        ({"backbones": ()}, "none only with"),
+        ({"frames": {"num_frames": 0}}, "greater than or equal to 1"),
         ({"backbones": ("clip",)}, r"\[extract.clip\] is missing"),
         ({"s3d": {"sha256": "0" * 64}}, "sha256 is given without weights"),
         ({"decoder": "opencv"}, "decoder"),

@@ -4,7 +4,6 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import psutil
@@ -13,12 +12,12 @@ import pytest
 from stages.errors import DeadlineExceeded, SampleError
 from stages.media.ahead import Job, Message, Refused, decode_ahead
 from stages.media.attempts import AttemptLog
-from stages.media.consumers import Consumer
+from stages.media.consumers import GridConsumer
 from stages.media.geometry import Geometry
 from stages.media.process import IsolationSettings
 from tests.media import Numbered, make_video
 
-CONSUMER = Consumer(clip_s=1, stride_s=1, fps=8, frames_per_clip=8, tail="keep", geometry=Geometry(short_side=48))
+CONSUMER = GridConsumer(clip_s=1, stride_s=1, fps=8, frames_per_clip=8, tail="keep", geometry=Geometry(short_side=48))
 SETTINGS = IsolationSettings(deadline_s=20, preload=("tests.broken_decoders",))
 
 
@@ -30,7 +29,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def jobs(files: Sequence[Path], decoder: str = "pyav") -> list[Job]:
-    common = {"decoder": decoder, "consumers": [asdict(CONSUMER)], "required": {}}
+    common = {"decoder": decoder, "consumers": [CONSUMER.to_json()], "required": {}}
     return [Job(input_id=path.stem, arguments={"path": str(path), **common}) for path in files]
 
 

@@ -20,6 +20,7 @@ def flat(width, height, value=128):
         (Geometry(short_side=64, crop=48), (320, 240), (48, 48)),
         (Geometry(width=160), (640, 272), (68, 160)),
         (Geometry(width=160), (4000, 8), (1, 160)),
+        (Geometry(width=340, height=256), (640, 272), (256, 340)),
     ],
 )
 def test_sizes(geometry, size, expected):
@@ -38,7 +39,7 @@ def test_a_sideways_picture_is_turned_before_its_size_counts():
     assert turned[-16:].max() < 5
 
 
-@pytest.mark.parametrize("fields", [{"short_side": 0}, {"short_side": 32, "width": 32}, {"crop": 32}])
+@pytest.mark.parametrize("fields", [{"short_side": 0}, {"short_side": 32, "width": 32}, {"crop": 32}, {"height": 9}])
 def test_impossible_geometries_are_refused(fields):
     with pytest.raises(ValueError, match="geometry"):
         Geometry(**fields)

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,15 @@ import pytest
 
 from stages.errors import DeadlineExceeded, DecodeError, EmptyTimeline
 from stages.media.batches import BATCH_BYTES, read_batch
-from stages.media.consumers import Consumer
+from stages.media.consumers import GridConsumer
 from stages.media.geometry import Geometry
 from stages.media.isolation import IsolatedPool, IsolatedProber, IsolationSettings
 from tests.media import Numbered, make_video, read_number
 
 BROKEN = ("tests.broken_decoders",)
-CONSUMER = Consumer(clip_s=0.5, stride_s=0.5, fps=8, frames_per_clip=4, tail="keep", geometry=Geometry(short_side=96))
+CONSUMER = GridConsumer(
+    clip_s=0.5, stride_s=0.5, fps=8, frames_per_clip=4, tail="keep", geometry=Geometry(short_side=96)
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def bad(video):
 
 
 def sample(pool, path, decoder="pyav", consumers=(CONSUMER,)):
-    arguments = {"path": str(path), "decoder": decoder, "consumers": [asdict(c) for c in consumers], "required": {}}
+    arguments = {"path": str(path), "decoder": decoder, "consumers": [c.to_json() for c in consumers], "required": {}}
     return list(pool.stream("sample", arguments))
 
 
@@ -51,7 +52,9 @@ def test_frames_come_through_in_order(video):
 
 
 def test_batches_are_bounded_and_gapless(video):
-    large = Consumer(clip_s=2, stride_s=2, fps=25, frames_per_clip=50, tail="keep", geometry=Geometry(short_side=480))
+    large = GridConsumer(
+        clip_s=2, stride_s=2, fps=25, frames_per_clip=50, tail="keep", geometry=Geometry(short_side=480)
+    )
     with IsolatedPool(IsolationSettings()) as pool:
         messages = sample(pool, video, consumers=(CONSUMER, large))
     batches = [(header, payload) for header, payload in messages if header["kind"] == "batch"]
@@ -126,7 +129,7 @@ def test_a_process_is_used_again_and_recycled(video):
 
 def test_a_reader_that_stops_early_leaves_no_process_behind(video):
     with IsolatedPool(IsolationSettings()) as pool:
-        arguments = {"path": str(video), "decoder": "pyav", "consumers": [asdict(CONSUMER)], "required": {}}
+        arguments = {"path": str(video), "decoder": "pyav", "consumers": [CONSUMER.to_json()], "required": {}}
         messages = pool.stream("sample", arguments)
         next(messages)
         messages.close()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from stages.media.consumers import Consumer
+from stages.media.consumers import GridConsumer
 from stages.media.geometry import Geometry
 from stages.media.stacks import ClipStacker
 
@@ -14,7 +14,7 @@ def pictures(first: int, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("batch", [1, 3, 7, 50])
 def test_overlapping_clips_are_the_same_for_any_batches(batch: int) -> None:
-    consumer = Consumer(clip_s=2, stride_s=1, fps=4, frames_per_clip=8, tail="keep", geometry=Geometry())
+    consumer = GridConsumer(clip_s=2, stride_s=1, fps=4, frames_per_clip=8, tail="keep", geometry=Geometry())
     times, table = consumer.times(7.3)
     stacker = ClipStacker(table)
     clips = []
@@ -42,7 +42,7 @@ def test_a_damaged_frame_marks_every_clip_that_holds_it() -> None:
 
 
 def test_times_of_overlapping_clips_are_looked_up_once() -> None:
-    consumer = Consumer(clip_s=2, stride_s=0.5, fps=8, frames_per_clip=16, tail="drop", geometry=Geometry())
+    consumer = GridConsumer(clip_s=2, stride_s=0.5, fps=8, frames_per_clip=16, tail="drop", geometry=Geometry())
     times, table = consumer.times(10.0)
     assert len(times) == 80
     assert table.shape == (17, 16)
@@ -50,7 +50,7 @@ def test_times_of_overlapping_clips_are_looked_up_once() -> None:
 
 
 def test_a_tail_repeats_the_last_instant() -> None:
-    consumer = Consumer(clip_s=2, stride_s=2, fps=2, frames_per_clip=4, tail="keep", geometry=Geometry())
+    consumer = GridConsumer(clip_s=2, stride_s=2, fps=2, frames_per_clip=4, tail="keep", geometry=Geometry())
     times, table = consumer.times(3.0)
     assert times.max() < 3.0
     assert table[1].tolist() == [4, 5, 6, 6]
