@@ -6,15 +6,15 @@ Letters: B frames or texts, H W pixels, D width of the joint space.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
@@ -25,7 +25,10 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _FILTERS: dict[int, str] = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 
+_TRUST = {"trust_remote_code": False}
 _FAILURES: tuple[type[Exception], ...] = (ValueError, SafetensorError, *READING_FAILURES)
+
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,18 +126,8 @@ class ClipTowers:
             ValueError: There is no such model, or it is not a CLIP-like pair.
         """
         dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        try:
-            transformers_logging.disable_progress_bar()  # a library draws nothing
-            model, loading = AutoModel.from_pretrained(
-                source, trust_remote_code=False, dtype=dtype, output_loading_info=True
-            )
-            self._tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, use_fast=True)
-            self.preprocess = _preprocessing(source, image_size=int(model.config.vision_config.image_size))
-        except _FAILURES as error:
-            raise ValueError(f"CLIP {source}: cannot be loaded ({error}); give a local folder or a hub id") from error
-        _refuse_gaps(source, model, loading)
-        if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
-            raise ValueError(f"CLIP {source}: got a {model.config.model_type} model, expected a CLIP or SigLIP model")
+        model, self.preprocess = _open_model(source, dtype)
+        self._tokenizer = _translated(source, lambda: AutoTokenizer.from_pretrained(source, **_TRUST, use_fast=True))
         self._model = model.eval().requires_grad_(False).to(device)
         self._device = torch.device(device)
         self._dtype = dtype
@@ -169,6 +162,55 @@ class ClipTowers:
         return _pooled(self._model.get_text_features(**inputs))
 
 
+class ClipImageTower(nn.Module):
+    """The image tower alone, to be trained: decoded frames to rows, with gradient.
+
+    Attributes:
+        dim: D.
+        preprocess: how frames become its input.
+    """
+
+    def __init__(self, source: str) -> None:
+        """Load a model in float32; see `ClipTowers`.
+
+        Raises:
+            ValueError: There is no such model, or it is not a CLIP-like pair.
+        """
+        super().__init__()
+        model, self.preprocess = _open_model(source, torch.float32)
+        model.text_model = nn.Identity()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(("vision_model.", "visual_projection.")))
+        self.model = model
+        with torch.no_grad():
+            self.dim = self(torch.zeros((1, self.preprocess.height, self.preprocess.width, 3)).byte()).shape[1]
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map (B, H, W, 3) uint8 RGB to (B, D), not normalised."""
+        return _tensor(self.model.get_image_features(pixel_values=self.preprocess(frames)))
+
+
+def _open_model(source: str, dtype: torch.dtype) -> tuple[Any, ClipPreprocessing]:
+    """Load both towers and how frames are prepared; code in the model's repository is never run."""
+    transformers_logging.disable_progress_bar()  # a library draws nothing
+    model, loading = _translated(
+        source, lambda: AutoModel.from_pretrained(source, **_TRUST, dtype=dtype, output_loading_info=True)
+    )
+    _refuse_gaps(source, model, loading)
+    if not hasattr(model, "get_image_features") or not hasattr(model, "get_text_features"):
+        raise ValueError(f"CLIP {source}: got a {model.config.model_type} model, expected a CLIP or SigLIP model")
+    size = int(model.config.vision_config.image_size)
+    return model, _translated(source, lambda: _preprocessing(source, image_size=size))
+
+
+def _translated(source: str, load: Callable[[], Loaded]) -> Loaded:
+    """What `load` gives, or a ValueError that names the model."""
+    try:
+        return load()
+    except _FAILURES as error:
+        raise ValueError(f"CLIP {source}: cannot be loaded ({error}); give a local folder or a hub id") from error
+
+
 def _refuse_gaps(source: str, model: Any, loading: dict[str, Any]) -> None:
     """Refuse a folder whose weights are incomplete: transformers would fill the gaps with random values and go on."""
     gaps = sorted(map(str, [*loading["missing_keys"], *loading["mismatched_keys"]]))
@@ -178,9 +220,13 @@ def _refuse_gaps(source: str, model: Any, loading: dict[str, Any]) -> None:
 
 
 def _pooled(output: Any) -> Tensor:
+    return _tensor(output).float().cpu()
+
+
+def _tensor(output: Any) -> Tensor:
     # transformers 5 wraps what version 4 returned bare.
-    tensor = output if isinstance(output, Tensor) else output.pooler_output
-    return tensor.float().cpu()
+    tensor: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return tensor
 
 
 def _preprocessing(source: str, *, image_size: int) -> ClipPreprocessing:

@@ -1,12 +1,19 @@
-"""ActivityNet Captions: videos told in several sentences with their times.
+"""ActivityNet: videos told in several sentences with their times (Captions), and the actions in them with theirs.
 
-File: `train.json`, `val_1.json`, `val_2.json`.
+Files: `train.json`, `val_1.json`, `val_2.json` (ActivityNet Captions); `activity_net.v1-3.min.json` (ActivityNet, 200
+actions).
 """
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stages.datasets.action_classes import numbered
 from stages.datasets.json_file import Node, read_json
-from stages.datasets.records import Annotations, Caption, DatasetVideo
+from stages.datasets.records import Annotations, Caption, DatasetVideo, Segment
+from stages.datasets.splits import TEST, TRAIN, VAL
+
+_SUBSETS = {"training": TRAIN, "validation": VAL, "testing": TEST}
 
 
 def read_activitynet(path: Path, split: str) -> Annotations:
@@ -46,6 +53,61 @@ def read_activitynet(path: Path, split: str) -> Annotations:
         captions=tuple(captions),
         remarks=tuple(remarks),
     )
+
+
+def read_activitynet_actions(path: Path) -> Annotations:
+    """Read `activity_net.v1-3.min.json`; actions are numbered from 0 in alphabetical order.
+
+    Published files hold a few actions whose end is not after their start: these are left out, and a remark names each.
+    The actions of the subset testing are not published.
+
+    Raises:
+        ConfigError: it is not such a file; the key is named.
+    """
+    videos, remarks = [], []
+    found: list[tuple[str, Node, float, float]] = []
+    for source_id, node in read_json(path)["database"].items():
+        videos.append(
+            DatasetVideo(
+                source_id=source_id,
+                split=node["subset"].choice(_SUBSETS),
+                duration_s=node["duration"].number(),
+                names=(source_id, f"v_{source_id}"),
+            )
+        )
+        for entry in node["annotations"].elements():
+            start_s, end_s = _times(entry["segment"])
+            if start_s is None or end_s is None:
+                remarks.append(f"{entry.where}: end is not after start ({entry['segment'].value}): left out")
+            else:
+                found.append((source_id, entry["label"], start_s, end_s))
+    steps = numbered(sorted({label.text() for _, label, _, _ in found}))
+    return Annotations(
+        name=f"ActivityNet ({path.stem})",
+        videos=tuple(videos),
+        segments=_segments(found, {step.name: step.index for step in steps}),
+        steps=steps,
+        remarks=tuple(remarks),
+    )
+
+
+def _segments(found: Sequence[tuple[str, Node, float, float]], index_of: Mapping[str, int]) -> tuple[Segment, ...]:
+    places: Counter[str] = Counter()
+    segments = []
+    for source_id, label, start_s, end_s in found:
+        name = label.text()
+        segments.append(
+            Segment(
+                source_id=source_id,
+                index=places[source_id],
+                label_index=index_of[name],
+                label=name,
+                start_s=start_s,
+                end_s=end_s,
+            )
+        )
+        places[source_id] += 1
+    return tuple(segments)
 
 
 def _times(node: Node) -> tuple[float, float] | tuple[None, None]:

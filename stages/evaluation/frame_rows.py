@@ -1,0 +1,48 @@
+"""Frozen rows of single frames, brought to a fixed number: a mean, a short sequence, a sequence of equal steps.
+
+Letters: N rows of a video, D their width, F rows that are kept, T steps.
+"""
+
+import numpy as np
+
+from stages.evaluation.records import F32, F64, I64
+
+
+def uniform_places(num_rows: int, num_kept: int) -> I64:
+    """Spread F places over N rows, ends included: rounded linspace 1..N, as VCLR's protocols count frames.
+
+    Args:
+        num_rows: N, at least 1.
+        num_kept: F, at least 1; with F = 1 the first row; with more than N rows are taken twice.
+
+    Returns:
+        (F,) int64 in [0, N), ascending.
+    """
+    return np.round(np.linspace(1, num_rows, num_kept)).astype(np.int64) - 1
+
+
+def resampled(rows: F32, spans: F64, duration_s: float, num_steps: int, points: int = 3) -> F32:
+    """Rescale a sequence to T equal steps of the video.
+
+    Source: BSN (arXiv:1806.02964) and BMN interpolate linearly between rows; a step is the mean of some points in it.
+    We take a row's place from its span's middle instead of its number, so that rows need not be evenly spaced.
+
+    Args:
+        rows: (N, D), N at least 1.
+        spans: (N, 2) float64 seconds, ascending.
+        duration_s: of the video.
+        num_steps: T.
+        points: of a step, evenly over it, ends left out.
+
+    Returns:
+        (T, D) float32; before the first row's middle it is the first row, after the last one's the last.
+    """
+    middles = spans.mean(axis=1)
+    wanted = (np.arange(num_steps * points) + 0.5) * (duration_s / (num_steps * points))
+    right = np.searchsorted(middles, wanted).clip(1, max(1, len(rows) - 1))
+    left = right - 1
+    right = np.minimum(right, len(rows) - 1)
+    gaps = np.maximum(middles[right] - middles[left], 1e-12)
+    share = ((wanted - middles[left]) / gaps).clip(0.0, 1.0)[:, None]
+    values = (1.0 - share) * rows[left] + share * rows[right]
+    return np.asarray(values.reshape(num_steps, points, -1).mean(axis=1), dtype=np.float32)
