@@ -134,27 +134,49 @@ def _parse_value(text: str) -> Any:
 
 
 def _explain(path: Path, problem: Any) -> str:
-    location = [str(part) for part in problem["loc"]]
+    location, models = _located([str(part) for part in problem["loc"]])
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        valid = _valid_names(location[:-1])
+        valid = [name for model in models[:1] for name in model.model_fields]
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(valid))}"
         return f"{path}: {key}: there is no such key; {hint}"
+    if problem["type"] == "union_tag_not_found":
+        kinds = [_kind_of(model) for model in _located([*location, "kind"])[1]]
+        return f"{path}: {key}.kind: this key is missing; add it, one of {', '.join(map(str, kinds))}"
     if problem["type"] == "missing":
         return f"{path}: {key}: this key is missing; add it"
     return f"{path}: {key}: got {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
-def _valid_names(sections: Sequence[str]) -> list[str]:
-    """The keys of the section at this path."""
-    model: Any = RunConfig
-    for section in sections:
-        field = model.model_fields.get(section) if hasattr(model, "model_fields") else None
-        if field is None:
-            return []
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+def _located(location: Sequence[str]) -> tuple[list[str], list[Any]]:
+    """A problem's place as the file spells it, and the models that its section may have.
+
+    pydantic names, within the path, the `kind` that chose one of several sections; the file does not.
+    """
+    models: list[Any] = [RunConfig]
+    spelt = []
+    for number, part in enumerate(location):
+        chosen = [model for model in models if _kind_of(model) == part]
+        if chosen and number < len(location) - 1:
+            models = chosen
+            continue
+        spelt.append(part)
+        if number < len(location) - 1:
+            models = [inner for model in models for inner in _sections(model, part)]
+    return spelt, models
+
+
+def _sections(model: Any, name: str) -> list[Any]:
+    """The models that a field's value may have."""
+    field = model.model_fields.get(name)
+    if field is None:
+        return []
+    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+
+
+def _kind_of(model: Any) -> str | None:
+    """The tag by which a section is chosen, if it is one of several."""
+    field = model.model_fields.get("kind")
+    return None if field is None else str(field.default)

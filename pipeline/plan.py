@@ -34,12 +34,16 @@ def resolve(config: RunConfig) -> RunConfig:
         ConfigError: the media folder, the captions or the encoder are not there.
     """
     config = _absolute(config)
+    if config.executor.kind == "inline" and config.train.workers.count > 1:
+        raise ConfigError(
+            f"[train] workers.count = {config.train.workers.count} needs [executor] kind = 'ray': inline is one process"
+        )
     encoder = config.encoder
     if encoder == "auto":
         media = find_folder(config.ingest.media)
         found = holds_narration(media_dir=media, captions=config.align.captions)
         encoder = "train" if found else "s3d-text"
-    choice = parse_encoder(encoder, train_backbone=config.train.backbone)
+    choice = parse_encoder(encoder, train_backbone=config.train.objective.backbone)
     extract = config.extract
     s3d = extract.s3d
     if choice.kind == "s3d-text" and choice.path:
@@ -73,7 +77,7 @@ def _absolute(model: Model) -> Model:
 
 def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
     """The stages of a resolved configuration, in the order in which they run."""
-    choice = parse_encoder(config.encoder, train_backbone=config.train.backbone)
+    choice = parse_encoder(config.encoder, train_backbone=config.train.objective.backbone)
     trained = choice.kind == "train"
     media = config.ingest.media
     stages = [Ingest(config.ingest, rehash=rehash), *_feature_stages(config), Align(config.align, media=media)]

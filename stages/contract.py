@@ -105,11 +105,13 @@ class Resources:
         num_cpus: CPU cores, as Ray counts them.
         num_gpus: cards.
         max_workers: never more than so many at once (1 for a stage that is one unit).
+        team_size: processes that do one unit together, each with these resources; see `TeamWorker`.
     """
 
     num_cpus: float = 1.0
     num_gpus: float = 0.0
     max_workers: int | None = None
+    team_size: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,6 +194,16 @@ class Worker(Protocol):
 
     def close(self) -> None:
         """Give back what `open` took (processes, files). Called once, also after an error."""
+
+
+class TeamWorker(Worker, Protocol):
+    """A worker whose unit several processes do together: one calls `process`, the others `assist`.
+
+    They find each other through torch's process group, which the executor has made.
+    """
+
+    def assist(self, unit: Unit, out: Out) -> None:
+        """Take part in a unit that another process commits; what is put into `out` is thrown away."""
 
 
 class Stage(ABC):

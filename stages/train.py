@@ -1,85 +1,95 @@
-"""train: frozen features and narrations become a checkpoint of a two-tower encoder.
+"""train: what an objective reads becomes a checkpoint.
 
-Planning chooses the videos of the train split that have both, and refuses what could not train before an hour is
-spent on it. The one unit, `run`, keeps checkpoints in its scratch folder and goes on from the newest after a kill.
+Planning asks the objective which videos it can use, and refuses what could not train before an hour is spent on it.
+The one unit, `run`, keeps checkpoints in its scratch folder and goes on from the newest after a kill. Several
+processes may do it together: one leads and writes, the others assist.
 """
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from stages.artifacts.hashing import fingerprint, hash_bytes, hash_file, pretty_json
+from stages.artifacts.hashing import hash_bytes, hash_file
 from stages.artifacts.manifest import Video, read_videos
-from stages.artifacts.tables import FLOAT64, INT64, columns_table, write_table
+from stages.artifacts.tables import FLOAT64, INT64, Table, columns_table, write_table
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
 from stages.datasets.splits import TRAIN, holdout_split, read_splits
 from stages.errors import ConfigError
-from stages.training.dataset import TimedText, feature_entries, join_videos, narrations_by_video, unit_entries
+from stages.training.objectives import Objective, VideoCLIPSettings
+from stages.training.objectives.base import Opening, TrainSplit
 from stages.training.optimisation import Optimisation
-from stages.training.sampling import OverlapSampling
-from stages.training.sizes import EncoderSizes
 
 if TYPE_CHECKING:
-    from models.encoders.checkpoint import DualCheckpoint
     from stages.training.checkpoints import StepRecord
+    from stages.training.loop import StepReport
+    from stages.training.task import Task
+    from stages.training.team import Team
 
-SCHEMA = 1
+SCHEMA = 2
 RUN = "run"
 HISTORY, TRAINED_ON = "history.parquet", "trained_on.txt"
-_HISTORY_SCHEMA = {"step": INT64, "loss": FLOAT64, "learning_rate": FLOAT64}
+_HISTORY_SCHEMA = {"step": INT64, "loss": FLOAT64, "learning_rate": FLOAT64, "gradient_norm": FLOAT64}
+_CHANGES_NO_BYTES = {
+    "objective", "splits", "holdout_fraction", "holdout_seed", "start", "tokenizer", "checkpoint_every", "readers",
+}  # fmt: skip
+"""The chosen videos and the files' content count, not how they were named; the objective says what of it counts."""
 _MOST_REPORTS = 200
-_CHANGES_NO_BYTES = {"splits", "holdout_fraction", "holdout_seed", "bert", "checkpoint_every"}
-"""The chosen videos and the files' content count, not how they were named."""
+
+
+class WorkersConfig(StageConfig):
+    """The processes that train together, through Ray Train; their number decides bits.
+
+    Attributes:
+        count: how many; more than one need the executor `ray`.
+        split: what they divide. `pairs`: each batch, and every process sees the vectors of all, so that the loss is
+            that of the whole batch. `batches`: the batches of an update, as the published trainings divide them.
+    """
+
+    count: int = Field(default=1, ge=1)
+    split: Literal["pairs", "batches"] = "pairs"
 
 
 class TrainConfig(StageConfig):
-    """What is trained, on what, and how; the defaults are VideoCLIP's.
+    """What is trained, on what, and how.
 
     Attributes:
-        objective: the paper whose loss is minimised.
-        backbone: whose features the video tower reads.
+        objective: the paper, or the protocol of fine-tuning, whose loss is minimised, with its settings.
         splits: CSV `video,split,pair`; without one, videos are held out by a hash of their ids.
         holdout_fraction: share of videos held out without a splits file; evaluate must be given the same.
         holdout_seed: another seed holds out others; evaluate must be given the same.
-        bert: folder of a BERT in the hub's layout that both towers start from; None starts from random weights, with a
-            tokenizer that is trained on the narrations.
-        encoder: sizes.
-        standardise_features: put the components of the features on one scale; what is saved holds it folded in. The
-            published training does not; without it, features of random weights teach nothing.
-        batch_videos: videos in a batch.
-        sampling: pairs of a video.
+        start: checkpoint to go on from, an exported folder or a published file; None begins anew.
+        tokenizer: of a published file: a BERT folder or its vocab.txt.
         optimisation: optimiser, schedule, precision, device.
+        workers: the processes that train together.
         seed: of weights, order, sampling and dropout.
         checkpoint_every: steps between two resumable checkpoints.
+        readers: threads that prepare batches while a step is computed.
     """
 
-    objective: Literal["videoclip"] = "videoclip"
-    backbone: Literal["s3d", "clip"] = "s3d"
+    objective: Objective = VideoCLIPSettings()
     splits: Path | None = None
     holdout_fraction: float = Field(default=0.2, ge=0, le=1)
     holdout_seed: int = Field(default=0, ge=0)
-    bert: Path | None = None
-    encoder: EncoderSizes = EncoderSizes()
-    standardise_features: bool = True
-    batch_videos: int = Field(default=32, ge=1)
-    sampling: OverlapSampling = OverlapSampling()
+    start: Path | None = None
+    tokenizer: Path | None = None
     optimisation: Optimisation = Optimisation()
+    workers: WorkersConfig = WorkersConfig()
     seed: int = Field(default=0, ge=0)
     checkpoint_every: int = Field(default=200, ge=1)
+    readers: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
-    def _samples_fit_the_towers(self) -> "TrainConfig":
-        """Refuse samples that a tower cannot take."""
-        for drawn, taken in (("max_rows", "max_video_len"), ("kept_text_tokens", "max_text_len")):
-            got, most = getattr(self.sampling, drawn), getattr(self.encoder, taken)
-            if got > most:
-                raise ValueError(f"sampling.{drawn} is {got}, but encoder.{taken} is {most}; lower the one")
-        if self.batch_videos * self.sampling.draws_per_video < 2:
-            raise ValueError("a batch of one pair has no negatives; raise batch_videos or sampling.draws_per_video")
+    def _batches_can_be_dealt(self) -> "TrainConfig":
+        """Refuse batches of an update that do not divide among the workers."""
+        workers, each = self.workers, self.optimisation.accumulate
+        if workers.split == "batches" and each % workers.count:
+            raise ValueError(
+                f"optimisation.accumulate = {each} batches an update cannot be dealt to workers.count = "
+                f"{workers.count}; make it a multiple, or workers.split = 'pairs'"
+            )
         return self
 
 
@@ -90,161 +100,178 @@ class Train(Stage):
     config: TrainConfig
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Features, narrations, and the manifest for the names in a splits file."""
-        return ("manifest", self._features, "paragraphs")
+        """What the objective reads, and the manifest for the names in a splits file."""
+        return ("manifest", *self.config.objective.reads)
 
     def outputs(self) -> tuple[Output, ...]:
         """The checkpoint."""
         return (Output(label="checkpoint", schema=SCHEMA),)
 
     def resources(self) -> Resources:
-        """One worker; a card if the device is one."""
+        """One unit, done by so many processes; a card each if the device is one."""
         settings = self.config.optimisation
-        return Resources(num_cpus=settings.threads, num_gpus=float(settings.device == "cuda"), max_workers=1)
+        return Resources(
+            num_cpus=settings.threads,
+            num_gpus=float(settings.device == "cuda"),
+            max_workers=1,
+            team_size=self.config.workers.count,
+        )
 
     def units(self, inputs: Inputs) -> list[Unit]:
-        """One unit: the run. Its inputs are the narrated train videos that have features.
+        """One unit: the run. Its inputs are the videos that the objective can use.
 
         Raises:
-            ConfigError: the train split has no narration, or fewer videos than a batch.
+            ConfigError: it could not train.
         """
-        chosen, source = self._choose(read_videos(inputs["manifest"]))
-        narrations = narrations_by_video(inputs["paragraphs"])
-        narrated = [video_id for video_id in chosen if video_id in narrations]
-        features = inputs[self._features]
-        by_unit = {
-            record.fingerprint: unit_entries(features, record, self.config.backbone) for record in features.records
-        }
-        members = sorted(set(narrated) & {video_id for entries in by_unit.values() for video_id in entries})
-        self._check(len(chosen), source, len(narrated), len(members))
+        config, objective = self.config, self.config.objective
+        split = self._choose(read_videos(inputs["manifest"]))
+        material = objective.plan(inputs, split, accumulate=config.optimisation.accumulate)
         identity = {
-            "config": self.config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
-            "bert": _content_of(self.config.bert),
-            "features": sorted(name for name, entries in by_unit.items() if not entries.keys().isdisjoint(members)),
-            "videos": fingerprint(members),
-            "narrations": fingerprint([_rows(narrations[video_id]) for video_id in members]),
+            "config": config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
+            "objective": objective.model_dump(mode="json", exclude=set(objective.not_in_identity)),
+            "start": [_content_of(path) for path in (config.start, config.tokenizer) if path],
+            **material.identity,
         }
-        payload = {"video_ids": members}
-        return [Unit(unit_id=RUN, inputs=tuple(members), payload=payload, identities={"checkpoint": identity})]
+        inputs_of_unit = tuple(material.video_ids)
+        payload = {"video_ids": list(material.video_ids), "material": dict(material.payload)}
+        return [Unit(unit_id=RUN, inputs=inputs_of_unit, payload=payload, identities={"checkpoint": identity})]
 
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: the unit reads what it needs."""
-        return TrainWorker(self.config, inputs, self._features)
+        return TrainWorker(self.config, inputs)
 
-    @property
-    def _features(self) -> str:
-        return f"features.{self.config.backbone}"
-
-    def _choose(self, videos: Sequence[Video]) -> tuple[list[str], str]:
-        """The videos of the train split, and where the split comes from, in words."""
+    def _choose(self, videos: Sequence[Video]) -> TrainSplit:
+        """The videos of the train split."""
         config = self.config
         if config.splits is None:
             seed, fraction = config.holdout_seed, config.holdout_fraction
             ids = [video.video_id for video in videos]
-            return [name for name in ids if holdout_split(name, fraction, seed) == TRAIN], "a hash of the ids"
+            kept = [name for name in ids if holdout_split(name, fraction, seed) == TRAIN]
+            return TrainSplit(video_ids=kept, source="a hash of the ids")
         if not config.splits.is_file():
             raise ConfigError(
                 f"[train] splits = {config.splits}: there is no such file; expected a CSV video,split,pair"
             )
-        return list(read_splits(config.splits, videos).video_ids(TRAIN)), config.splits.name
-
-    def _check(self, num_chosen: int, source: str, num_narrated: int, num_members: int) -> None:
-        """Refuse what could not train."""
-        if not num_narrated:
-            raise ConfigError(
-                f"[train] none of the {num_chosen} videos of the train split (by {source}) has a narration; give "
-                "captions ([align] captions), or set encoder = 's3d-text', which needs no training"
-            )
-        if num_members < self.config.batch_videos:
-            raise ConfigError(
-                f"[train] {num_members} of the {num_narrated} narrated videos of the train split (by {source}) have "
-                f"features, but a batch takes batch_videos = {self.config.batch_videos}; lower it, or add videos"
-            )
+        return TrainSplit(video_ids=read_splits(config.splits, videos).video_ids(TRAIN), source=config.splits.name)
 
 
 class TrainWorker:
-    """Trains one encoder."""
+    """Trains one model, alone or together with others."""
 
-    def __init__(self, config: TrainConfig, inputs: Inputs, features: str) -> None:
+    def __init__(self, config: TrainConfig, inputs: Inputs) -> None:
         self._config = config
-        self._features = inputs[features]
-        self._paragraphs = inputs["paragraphs"]
+        self._artifacts = {label: inputs[label] for label in config.objective.reads}
 
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
-        """Train, and write the encoder's folder and the history; a video without an intact row is a failure."""
-        from stages.training.batches import PairSource
-        from stages.training.loop import fixed_arithmetic, train
-        from stages.training.start import open_tokenizer, start_checkpoint
-        from stages.training.videoclip import VideoCLIPObjective, measure_scale, sample_videos
+        """Train, and write what was trained and the history; a video without an intact row is a failure."""
+        from stages.training.scalars import ScalarLog
+        from stages.training.team import Team
 
-        config, wanted = self._config, set(unit.payload["video_ids"])
-        narrations = {name: rows for name, rows in narrations_by_video(self._paragraphs).items() if name in wanted}
-        entries = {k: v for k, v in feature_entries(self._features, config.backbone).items() if k in wanted}
-        sentences = (row.text for name in sorted(narrations) for row in narrations[name])
-        tokenizer = open_tokenizer(config.encoder, sentences, bert=config.bert)
-        videos = join_videos(entries, narrations, lambda texts: [tokenizer.pieces(t) for t in texts], config.sampling)
-        source = PairSource(
-            videos, config.sampling, tokenizer.frame, batch_videos=config.batch_videos, seed=config.seed
-        )
-        feature_dim = videos[0].entry.map_features().shape[1]
-        checkpoint = start_checkpoint(
-            config.encoder, tokenizer, config.backbone, feature_dim=feature_dim, bert=config.bert, seed=config.seed
-        )
-        scale = measure_scale(sample_videos(videos, config.seed)) if config.standardise_features else None
-        objective = VideoCLIPObjective(checkpoint.encoder, scale)
-        history = train(
-            objective,
-            source,
-            config.optimisation,
-            seed=config.seed,
-            scratch_dir=out.scratch_dir("checkpoint"),
-            checkpoint_every=config.checkpoint_every,
-            on_step=lambda done, total, loss: _report(out, done, total, loss),
-        )
-        with fixed_arithmetic(config.optimisation.threads):
-            objective.cpu().fold_scale()
-        self._write(checkpoint, history, [video.video_id for video in videos], out)
-        return _unused(wanted - {video.video_id for video in videos})
+        team = Team.of_this_process()
+        task = self._open(unit, team)
+        with ScalarLog(out.attempts_path("checkpoint").with_suffix(".tensorboard")) as scalars:
+
+            def on_step(report: "StepReport") -> None:
+                scalars.write(report)
+                _report(out, report)
+
+            history = self._train(task, out, team, on_step)
+        self._write(task, history, out)
+        return _unused(set(unit.inputs) - set(task.video_ids))
+
+    def assist(self, unit: Unit, out: Out) -> None:
+        """Train with the process that writes."""
+        from stages.training.team import Team
+
+        team = Team.of_this_process()
+        self._train(self._open(unit, team), out, team, lambda report: None)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _write(
-        self, checkpoint: "DualCheckpoint", history: "Sequence[StepRecord]", video_ids: Sequence[str], out: Out
-    ) -> None:
-        """Write the encoder's folder file by file, the history, and which videos were trained on."""
-        from models.encoders.checkpoint import ENCODER_FILE, save_dual
+    def _open(self, unit: Unit, team: "Team") -> "Task[Any]":
+        from stages.training.team import ALONE
 
-        folder = out.scratch_dir("checkpoint") / "encoder"
-        save_dual(checkpoint, folder)
-        trained_on = "".join(f"{video_id}\n" for video_id in video_ids).encode()
+        config = self._config
+        opening = Opening(
+            artifacts=self._artifacts,
+            video_ids=unit.payload["video_ids"],
+            payload=unit.payload["material"],
+            start=config.start,
+            tokenizer=config.tokenizer,
+            seed=config.seed,
+            accumulate=config.optimisation.accumulate,
+            team=team,
+            sharers=team if config.workers.split == "pairs" else ALONE,
+        )
+        return config.objective.open(opening)
+
+    def _train(
+        self, task: "Task[Any]", out: Out, team: "Team", on_step: "Callable[[StepReport], None]"
+    ) -> "list[StepRecord]":
+        from stages.training.loop import LoopSettings, train
+
+        config = self._config
+        settings = LoopSettings(
+            optimisation=config.optimisation,
+            seed=config.seed,
+            team=team,
+            split=config.workers.split,
+            scratch_dir=out.scratch_dir("checkpoint"),
+            checkpoint_every=config.checkpoint_every,
+            readers=config.readers,
+            on_step=on_step,
+        )
+        return train(task, settings)
+
+    def _write(self, task: "Task[Any]", history: "Sequence[StepRecord]", out: Out) -> None:
+        """Write what was trained file by file, the history, and which videos were trained on."""
+        from stages.training.loop import fixed_arithmetic
+
+        folder = out.scratch_dir("checkpoint") / "trained"
+        folder.mkdir(exist_ok=True)
+        trained_on = "".join(f"{video_id}\n" for video_id in task.video_ids).encode()
         training = {
-            "objective": self._config.objective,
+            "objective": self._config.objective.kind,
             "steps": len(history),
-            "num_videos": len(video_ids),
+            "num_videos": len(task.video_ids),
             "videos_xxh3_128": hash_bytes(trained_on),
-            "preset": self._features.about["preset"]["name"],
+            **task.facts,
         }
-        facts = json.loads((folder / ENCODER_FILE).read_bytes()) | {"training": training}
-        (folder / ENCODER_FILE).write_bytes(pretty_json(facts))
+        with fixed_arithmetic(self._config.optimisation.threads):
+            task.save(folder, training)
         (folder / TRAINED_ON).write_bytes(trained_on)
         for path in sorted(folder.iterdir()):
             with out.create("checkpoint", path.name) as file:
                 file.write(path.read_bytes())
-        columns = {name: [getattr(record, name) for record in history] for name in _HISTORY_SCHEMA}
-        write_table(out.create("checkpoint", HISTORY), columns_table(_HISTORY_SCHEMA, columns))
-        info = {**training, "train_videos": list(video_ids), "start_weights": checkpoint.start_weights}
-        out.describe("checkpoint", info | {"final_loss": history[-1].loss})
+        write_table(out.create("checkpoint", HISTORY), _history_table(history))
+        info = {**training, "train_videos": list(task.video_ids), "final_loss": history[-1].loss}
+        out.describe("checkpoint", {**info, "mean_terms": _mean_terms(history)})
 
 
-def _report(out: Out, done: int, total: int, loss: float) -> None:
+def _history_table(history: "Sequence[StepRecord]") -> Table:
+    """A row a step; the terms of the loss are columns of their own."""
+    terms = tuple(history[0].terms)
+    columns: dict[str, list[Any]] = {name: [getattr(record, name) for record in history] for name in _HISTORY_SCHEMA}
+    columns |= {name: [record.terms[name] for record in history] for name in terms}
+    return columns_table({**_HISTORY_SCHEMA, **dict.fromkeys(terms, FLOAT64)}, columns)
+
+
+def _mean_terms(history: "Sequence[StepRecord]") -> dict[str, float]:
+    """Mean over all steps of each term, such as the share of videos that qualified."""
+    return {name: sum(record.terms[name] for record in history) / len(history) for name in history[0].terms}
+
+
+def _report(out: Out, report: "StepReport") -> None:
     """Report, but not more than some hundred times a run."""
-    if done % max(1, total // _MOST_REPORTS) == 0 or done == total:
-        out.report(done / total, f"loss {loss:.2f}")
+    record, every = report.record, max(1, report.steps // _MOST_REPORTS)
+    if record.step % every == 0 or record.step == report.steps:
+        terms = "".join(f" {name} {value:.3g}" for name, value in record.terms.items())
+        out.report(record.step / report.steps, f"loss {record.loss:.2f}{terms}")
 
 
 def _unused(video_ids: Iterable[str]) -> list[Failure]:
@@ -258,18 +285,13 @@ def _unused(video_ids: Iterable[str]) -> list[Failure]:
     ]
 
 
-def _rows(narrations: Iterable[TimedText]) -> list[list[Any]]:
-    return [[row.start_s, row.end_s, row.text] for row in narrations]
-
-
-def _content_of(folder: Path | None) -> Mapping[str, str]:
-    """Hash of each file of a BERT's folder by name.
+def _content_of(path: Path) -> Mapping[str, str]:
+    """Hash of a file, or of each file of a folder, by name.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: it is not there.
     """
-    if folder is None:
-        return {}
-    if not folder.is_dir():
-        raise ConfigError(f"[train] bert = {folder}: there is no such folder; expected a BERT in the hub's layout")
-    return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+    if not path.exists():
+        raise ConfigError(f"[train] start or tokenizer = {path}: there is no such file or folder")
+    files = [path] if path.is_file() else [file for file in sorted(path.iterdir()) if file.is_file()]
+    return {file.name: hash_file(file) for file in files}

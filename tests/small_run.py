@@ -32,12 +32,15 @@ def small_settings(folder: Path) -> dict[str, Any]:
         "align": {"videos_per_unit": 8},
         "train": {
             "splits": str(folder / "corpus" / "splits.csv"),
-            "batch_videos": 4,
-            "encoder": {
-                "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "video_layers": 1, "text_layers": 1,
-                "vocab_size": 400,
+            "objective": {
+                "kind": "videoclip",
+                "batch_videos": 4,
+                "encoder": {
+                    "hidden_size": 32, "num_heads": 2, "intermediate_size": 64, "video_layers": 1, "text_layers": 1,
+                    "vocab_size": 400,
+                },
+                "sampling": {"draws_per_video": 4, "min_rows": 1, "max_rows": 4},
             },
-            "sampling": {"draws_per_video": 4, "min_rows": 1, "max_rows": 4},
             "optimisation": {"steps": 10, "warmup_steps": 2, "threads": 1, "learning_rate": 1e-3},
             "checkpoint_every": 3,
         },

@@ -1,12 +1,18 @@
 """The BERT transformer that both towers are made of; its layers are those of the `transformers` library.
 
-Letters: B sequences, L tokens, E hidden width.
+Letters: B sequences, L tokens, E hidden width; N tokens of packed sequences, H heads.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from models.encoders.config import DualConfig
+from models.encoders.packed import Run, views
 
 
 def build_bert(config: DualConfig, *, num_layers: int) -> nn.Module:
@@ -36,21 +42,64 @@ def build_bert(config: DualConfig, *, num_layers: int) -> nn.Module:
     return bert  # type: ignore[no-any-return]
 
 
-def run_bert(bert: nn.Module, tokens: Tensor, mask: Tensor, position_ids: Tensor) -> Tensor:
-    """Run embedding sum, norm and all layers, token type 0 everywhere.
+def run_bert(bert: nn.Module, tokens: Tensor, mask: Tensor, position_ids: Tensor, *, token_type: int = 0) -> Tensor:
+    """Run embedding sum, norm and all layers.
 
     Args:
         bert: Of `build_bert`.
         tokens: (B, L, E) float, token vectors before positions are added.
         mask: (B, L) bool, which tokens may be attended to.
         position_ids: (1, L) int64.
+        token_type: Of all tokens.
 
     Returns:
         (B, L, E) float, the last hidden states.
     """
-    output = bert(inputs_embeds=tokens, attention_mask=mask, position_ids=position_ids)
+    types = torch.full(mask.shape, token_type, device=mask.device)
+    output = bert(inputs_embeds=tokens, attention_mask=mask, position_ids=position_ids, token_type_ids=types)
     states: Tensor = output.last_hidden_state
     return states
+
+
+def run_packed(
+    bert: nn.Module, tokens: Tensor, runs: Sequence[Run], position_ids: Tensor, *, token_type: int = 0
+) -> Tensor:
+    """Run what `run_bert` runs on sequences without padding; without dropout both give the same.
+
+    Args:
+        bert: Of `build_bert`, or anything with its `embeddings` and `encoder`.
+        tokens: (N, E) float, token vectors before positions are added.
+        runs: Which tokens belong together; every token of a sequence sees all of it.
+        position_ids: (N,) int64.
+        token_type: Of all tokens.
+
+    Returns:
+        (N, E) float, the last hidden states.
+    """
+    embeddings: Any = bert.embeddings
+    summed = tokens + embeddings.token_type_embeddings.weight[token_type] + embeddings.position_embeddings(position_ids)
+    return run_layers(bert.encoder, embeddings.dropout(embeddings.LayerNorm(summed)), runs)
+
+
+def run_layers(encoder: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
+    """Run the layers of a BERT encoder on packed states: (N, E) -> (N, E)."""
+    for layer in encoder.layer:
+        attended = layer.attention.output(_attend(layer.attention.self, states, runs), states)
+        states = layer.output(layer.intermediate(attended), attended)
+    return states
+
+
+def _attend(attention: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
+    """Self-attention within each sequence by torch's fused kernel: (N, E) -> (N, E)."""
+    heads = attention.num_attention_heads
+    layers = (attention.query, attention.key, attention.value)
+    queries, keys, values = (views(layer(states).unflatten(-1, (heads, -1)), runs) for layer in layers)
+    dropout = attention.dropout.p if attention.training else 0.0
+    mixed = [
+        F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), dropout_p=dropout)
+        for q, k, v in zip(queries, keys, values, strict=True)
+    ]
+    return torch.cat([each.transpose(1, 2).flatten(0, 1).flatten(1) for each in mixed])
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:

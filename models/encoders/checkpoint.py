@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.backbones.weights import check_sha256, load_tensors, read_weights, tensors_of
 from models.encoders.config import DualConfig
-from models.encoders.dual import DualEncoder, random_dual
+from models.encoders.dual import DualEncoder, TwoWayEncoder, build_encoder, random_dual
 from models.encoders.tokenizer import CaptionTokenizer
 
 SCHEMA = 1
@@ -34,11 +34,11 @@ class DualCheckpoint:
     Attributes:
         encoder: In eval mode.
         tokenizer: Of its captions.
-        start_weights: Where training began: `random:seed=0`, `bert:sha256:<hex>` or `published:sha256:<hex>`.
+        start_weights: Where training began: `random:seed=0`, or `bert:`, `published:` or `checkpoint:sha256:<hex>`.
         trained: Whether any training step was taken (by us or by the publisher).
     """
 
-    encoder: DualEncoder
+    encoder: TwoWayEncoder
     tokenizer: CaptionTokenizer
     start_weights: str
     trained: bool
@@ -49,8 +49,14 @@ class DualCheckpoint:
         return not self.trained and self.start_weights.startswith("random")
 
 
-def save_dual(checkpoint: DualCheckpoint, folder: Path) -> None:
-    """Write our folder layout; the folder is made if need be."""
+def save_dual(checkpoint: DualCheckpoint, folder: Path, *, training: Mapping[str, Any] | None = None) -> None:
+    """Write our folder layout; the folder is made if need be.
+
+    Args:
+        checkpoint: What is written.
+        folder: Where.
+        training: Facts about how it was trained, as JSON; kept in `encoder.json`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: value.detach().cpu().contiguous() for name, value in checkpoint.encoder.state_dict().items()}
     safetensors.torch.save_file(tensors, folder / MODEL_FILE)
@@ -63,6 +69,8 @@ def save_dual(checkpoint: DualCheckpoint, folder: Path) -> None:
         "start_weights": checkpoint.start_weights,
         "trained": checkpoint.trained,
     }
+    if training is not None:
+        facts["training"] = dict(training)
     (folder / ENCODER_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
@@ -81,7 +89,7 @@ def load_dual(folder: Path) -> DualCheckpoint:
         raise ValueError(
             f"encoder: {path} holds no {' or '.join(absent or ['object sizes'])}; expected what train writes"
         )
-    encoder = DualEncoder(DualConfig.from_json(facts["sizes"]))
+    encoder = build_encoder(DualConfig.from_json(facts["sizes"]))
     model_path = folder / MODEL_FILE
     load_tensors(encoder, tensors_of(read_weights(model_path), source=str(model_path)), source=str(model_path))
     tokenizer = CaptionTokenizer.load(folder / TOKENIZER_FILE, max_len=encoder.config.max_text_len)
@@ -122,7 +130,7 @@ def load_published(
     return encoder.eval(), digest
 
 
-def dual_from_bert(folder: Path, *, config: DualConfig, seed: int) -> tuple[DualEncoder, str]:
+def dual_from_bert(folder: Path, *, config: DualConfig, seed: int) -> tuple[TwoWayEncoder, str]:
     """Start both towers from a BERT in the hub's layout, such as bert-base-uncased; the token MLP stays random.
 
     Args:
@@ -142,7 +150,9 @@ def dual_from_bert(folder: Path, *, config: DualConfig, seed: int) -> tuple[Dual
     path = folder / names[0]
     bert = _bert_tensors(tensors_of(read_weights(path), source=str(path)))
     encoder = random_dual(config, seed)
-    towers = (encoder.video_encoder.bert, config.video_layers), (encoder.text_encoder, config.text_layers)
+    towers = [(encoder.video_encoder.bert, config.video_layers)]
+    if isinstance(encoder, DualEncoder):
+        towers.append((encoder.text_encoder, config.text_layers))
     for tower, num_layers in towers:
         kept = {name: value for name, value in bert.items() if _layer(name) < num_layers}
         kept.setdefault("embeddings.position_ids", torch.arange(config.max_positions)[None])

@@ -23,6 +23,7 @@ class DualConfig:
         max_text_len: Word pieces in a caption at most.
         cls_id, sep_id: Rows of the word table used as the video tower's [CLS] and [SEP].
         dropout: Of hidden states and attention, while training.
+        shared: Whether one BERT, of `video_layers`, reads windows and captions (VideoCLIP's ablation).
     """
 
     hidden_size: int = 768
@@ -39,12 +40,15 @@ class DualConfig:
     cls_id: int = 101
     sep_id: int = 102
     dropout: float = 0.1
+    shared: bool = False
 
     def __post_init__(self) -> None:
         self._check_types()
         if self.hidden_size % self.num_heads:
             raise ValueError(f"encoder: hidden_size {self.hidden_size} is no multiple of num_heads {self.num_heads}")
         longest = max(self.max_video_len, self.max_text_len) + 2
+        if self.shared:  # captions stand behind a window
+            longest = self.max_video_len + 2 + self.max_text_len + 2
         if self.max_positions < longest:
             raise ValueError(f"encoder: got max_positions {self.max_positions}, expected at least {longest}")
         if not (0 <= self.cls_id < self.vocab_size and 0 <= self.sep_id < self.vocab_size):
@@ -55,6 +59,8 @@ class DualConfig:
             value = getattr(self, field.name)
             if field.name == "backbone":
                 fits, expected = value in get_args(Backbone), f"one of {get_args(Backbone)}"
+            elif field.name == "shared":
+                fits, expected = type(value) is bool, "true or false"
             elif field.name == "dropout":
                 fits, expected = isinstance(value, float | int) and 0 <= value < 1, "a number in [0, 1)"
             else:

@@ -178,7 +178,7 @@ def open_encoder(spec: EncoderSpec) -> JointEncoder:
         ValueError: The spec misses something, or a file is missing, unfit, or would act when read.
     """
     if spec.kind == "dual":
-        return DualJoint(_open_dual(spec))
+        return DualJoint(open_dual(spec))
     if spec.kind == "clip":
         if spec.path is None:
             raise ValueError("encoder clip: got no path, expected a folder or hub id of a CLIP or SigLIP model")
@@ -188,7 +188,8 @@ def open_encoder(spec: EncoderSpec) -> JointEncoder:
     raise ValueError(f"encoder: got kind {spec.kind!r}, expected 'dual', 'clip' or 's3d-text'")
 
 
-def _open_dual(spec: EncoderSpec) -> DualCheckpoint:
+def open_dual(spec: EncoderSpec) -> DualCheckpoint:
+    """Load a two-tower checkpoint, ours or a published one; ValueError as in `open_encoder`."""
     if spec.path is None:
         raise ValueError("encoder dual: got no path, expected a checkpoint folder or a published file")
     path = Path(spec.path)

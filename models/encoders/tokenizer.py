@@ -87,9 +87,13 @@ class CaptionTokenizer:
         """
         return self.frame([self.pieces(text) for text in texts])
 
+    def framed(self, pieces: Sequence[int]) -> list[int]:
+        """Put [CLS] and [SEP] around the first `max_len` ids of word pieces."""
+        return [self.cls_id, *pieces[: self.max_len], self.sep_id]
+
     def frame(self, pieces: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Put [CLS], [SEP] and padding around ids of word pieces; see `encode`."""
-        rows = [[self.cls_id, *ids[: self.max_len], self.sep_id] for ids in pieces]
+        rows = [self.framed(ids) for ids in pieces]
         width = max((len(row) for row in rows), default=0)
         ids = torch.tensor([row + [self.pad_id] * (width - len(row)) for row in rows], dtype=torch.int64)
         lengths = torch.tensor([len(row) for row in rows], dtype=torch.int64)

@@ -2,15 +2,16 @@
 
 Source: Xu et al., "VideoCLIP", EMNLP 2021 (arXiv:2109.14084), section 3.1, and the released code.
 
-Letters: B windows, T clips of a window, D feature width, E hidden width.
+Letters: B windows, T clips of a window, D feature width, E hidden width; N clips of packed windows.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.encoders.bert import build_bert, masked_mean, run_bert
+from models.encoders.bert import build_bert, masked_mean, run_bert, run_packed
 from models.encoders.config import DualConfig
+from models.encoders.packed import Packed, mean_without_first, runs_of, views
 
 
 class VideoTokenMLP(nn.Module):
@@ -53,9 +54,7 @@ class VideoTower(nn.Module):
         """
         self._check(features, mask)
         batch, length = mask.shape
-        words = self.bert.get_input_embeddings()  # type: ignore[operator]
-        ends = words(torch.tensor([self.config.cls_id, self.config.sep_id], device=features.device))
-        ends = ends.expand(batch, 2, -1)
+        ends = self._ends().expand(batch, 2, -1)
         tokens = torch.cat([ends[:, :1], self.videomlp(features), ends[:, 1:]], dim=1)
         first = torch.full((batch, 1), cls_visible, device=mask.device)
         visible = torch.cat([first, mask, torch.ones_like(first)], dim=1)
@@ -67,6 +66,28 @@ class VideoTower(nn.Module):
         """Average the states of real clips and [SEP]: (B, T + 2, E) float, (B, T) bool -> (B, E) float."""
         sep = torch.ones_like(mask[:, :1])
         return masked_mean(states[:, 1:], torch.cat([mask, sep], dim=1))
+
+    def pool_packed(self, windows: Packed) -> Tensor:
+        """Encode windows without padding and average real clips and [SEP]: (N, D) packed -> (B, E) float."""
+        clips = self.videomlp(windows.values)
+        ends, framed, positions = self._ends(), [], []
+        for run in views(clips, windows.runs()):
+            num, length = run.shape[:2]
+            sides = ends.to(run.dtype).expand(num, 2, -1)
+            framed.append(torch.cat((sides[:, :1], run, sides[:, 1:]), dim=1).flatten(0, 1))
+            place = torch.arange(length + 2, device=run.device)
+            place[-1] = self.config.max_video_len + 1
+            positions.append(place.repeat(num))
+        runs = runs_of([length + 2 for length in windows.lengths])
+        states = run_packed(self.bert, torch.cat(framed), runs, torch.cat(positions))
+        return mean_without_first(states, runs)[windows.places]
+
+    def _ends(self) -> Tensor:
+        """Word vectors of [CLS] and [SEP]: (2, E)."""
+        words = self.bert.get_input_embeddings()  # type: ignore[operator]
+        ids = torch.tensor([self.config.cls_id, self.config.sep_id], device=words.weight.device)
+        ends: Tensor = words(ids)
+        return ends
 
     def _check(self, features: Tensor, mask: Tensor) -> None:
         longest, width = self.config.max_video_len, self.config.feature_dim

@@ -5,11 +5,11 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from stages.artifacts.commit import StagedOutput
 from stages.artifacts.layout import ArtifactDir
-from stages.contract import Inputs, Stage, Unit, Worker
+from stages.contract import Inputs, Stage, TeamWorker, Unit, Worker
 from stages.errors import FabulaError, TransientError
 
 logger = logging.getLogger(__name__)
@@ -86,9 +86,16 @@ class OpenedWorker:
 
     def perform(self, job: Job, on_progress: Callable[[float, str], None]) -> Report:
         """Do one job and commit it. Never raises for what the job does."""
+        return self._reported(job, lambda: self._perform_with_retries(job, on_progress))
+
+    def assist(self, job: Job) -> Report:
+        """Take part in a job that another process performs. Never raises for what the job does."""
+        return self._reported(job, lambda: self._assist(job))
+
+    def _reported(self, job: Job, work: Callable[[], None]) -> Report:
         unit_id = job.unit.unit_id
         try:
-            self._perform_with_retries(job, on_progress)
+            work()
         except TransientError as error:
             return Report(unit_id=unit_id, outcome="open", message=str(error), error=type(error).__name__)
         except FabulaError as error:
@@ -121,6 +128,15 @@ class OpenedWorker:
         try:
             failures = list(self._worker.process(job.unit, out))
             out.commit(job.fingerprints, job.unit.inputs, failures)
+        finally:
+            out.discard()
+
+    def _assist(self, job: Job) -> None:
+        if self._worker is None:
+            self._worker = self._stage.open(self._inputs)
+        out = StagedOutput(job.unit.unit_id, job.targets)
+        try:
+            cast(TeamWorker, self._worker).assist(job.unit, out)
         finally:
             out.discard()
 

@@ -65,6 +65,13 @@ class RayExecutor:
     def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
         """See `Executor.run`."""
         self._connect()
+        if stage.resources().team_size > 1:
+            from pipeline.executors.ray_train import TeamWork, run_team
+
+            for job in jobs:
+                work = TeamWork(stage=stage, inputs=inputs.for_workers(), job=job)
+                yield from run_team(work, num_retries=self._num_retries)
+            return
         crew = _Crew(stage, inputs.for_workers(), self._num_retries, min(len(jobs), self._limit(stage)))
         try:
             yield from crew.run(jobs)

@@ -23,7 +23,7 @@ from stages.errors import ConfigError
 IndexKind = Literal["flat", "ivf"]
 
 RECALL_K = 10
-_MIN_ROWS_PER_LIST = 39
+MIN_ROWS_PER_LIST = 39
 _ROWS_PER_LIST = 64
 _MAX_HELD_OUT = 256
 _ONE_HELD_OUT_IN = 10
@@ -86,7 +86,7 @@ class Draw:
 
 def default_nlist(num_rows: int) -> int:
     """Lists of the quantiser for an index of `num_rows` when the config gives none."""
-    return max(1, min(round(4 * math.sqrt(num_rows)), num_rows // _MIN_ROWS_PER_LIST))
+    return max(1, min(round(4 * math.sqrt(num_rows)), num_rows // MIN_ROWS_PER_LIST))
 
 
 def draw_rows(window_ids: Sequence[str], settings: IvfSettings) -> Draw:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.errors import Corrupt, SchemaMismatch
+from stages.retrieval.ivf import MIN_ROWS_PER_LIST
 
 # faiss's stubs lack what its Python wrappers add (search parameters by keyword, DirectMap).
 faiss: Any = _faiss
@@ -192,6 +193,30 @@ def keep_rows(index: VectorIndex, rows: Rows) -> None:
         if size:
             ids = faiss.rev_swig_ptr(ivf.invlists.get_ids(one), size)  # a view of faiss's own memory
             ids[:] = number[ids]
+
+
+def nearest_rows(vectors: Vectors, asked: Rows, k: int, *, lists: int, probes: int, seed: int) -> Rows:
+    """The rows of least Euclidean distance to some of them, by an IVF index that nobody keeps.
+
+    Args:
+        vectors: float32 (N, E), N >= 1.
+        asked: int64 (Q,) rows.
+        k: Rows wanted, the asked one included.
+        lists: Of the index, cut to one a 39 rows; 1 searches exactly.
+        probes: Lists that are looked at.
+        seed: Of k-means.
+
+    Returns:
+        int64 (Q, k), nearest first; -1 where the lists that were looked at hold no more.
+    """
+    nlist = max(1, min(lists, len(_checked(vectors)) // MIN_ROWS_PER_LIST))
+    with _one_thread():
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(vectors.shape[1]), vectors.shape[1], nlist, faiss.METRIC_L2)
+        index.cp.seed, index.nprobe = seed, min(probes, nlist)
+        index.train(vectors)
+        index.add(vectors)
+        rows: Rows = index.search(vectors[asked], k)[1]
+    return rows
 
 
 def load_index(path: Path, *, dim: int, nprobe: int | None) -> VectorIndex:

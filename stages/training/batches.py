@@ -1,45 +1,53 @@
-"""Pairs to tensors: what a step trains on, as a pure function of the step."""
+"""Pairs to tensors: what a step trains on, as a pure function of its number."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.encoders.packed import Packed, pack
 from stages.errors import ConfigError
 from stages.training.dataset import TrainingVideo
-from stages.training.sampling import OverlapSampling, epoch_order, sample_generator, sample_pair
+from stages.training.layout import EpochLayout
+from stages.training.sampling import OverlapSampling, PairSample, sample_generator, sample_pair
+from stages.training.team import Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairBatch:
-    """P pairs of a window and a text; T and L are the longest of the batch.
+    """P pairs of a window and a text, without padding.
 
     Attributes:
-        features: (P, T, D) float32, zero where padded.
-        feature_mask: (P, T) bool, True where a row is real.
-        token_mask: (P, L) bool, True where a token is real.
+        windows: packed (N, D) float32 feature rows.
+        texts: packed (N,) int64 ids with [CLS] and [SEP].
     """
 
-    features: Tensor
-    feature_mask: Tensor
-    tokens: Tensor
-    token_mask: Tensor
+    windows: Packed
+    texts: Packed
 
     def to(self, device: torch.device) -> "PairBatch":
         """Return the batch with its tensors on a device."""
-        return PairBatch(
-            features=self.features.to(device, non_blocking=True),
-            feature_mask=self.feature_mask.to(device, non_blocking=True),
-            tokens=self.tokens.to(device, non_blocking=True),
-            token_mask=self.token_mask.to(device, non_blocking=True),
-        )
+        return PairBatch(windows=self.windows.to(device), texts=self.texts.to(device))
 
 
-FrameTokens = Callable[[Sequence[Sequence[int]]], tuple[Tensor, Tensor]]
-"""Puts special tokens and padding around ids: gives (P, L) int64 and (P, L) bool."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One pair, before its features are read."""
+
+    video: TrainingVideo
+    pair: PairSample
+
+
+FrameTokens = Callable[[Sequence[int]], list[int]]
+"""Puts special tokens around the ids of a text."""
+
+BatchT = TypeVar("BatchT")
+Assemble = Callable[[int, Sequence[Draw], Part], BatchT]
+"""Makes the part of a batch that a process trains on, of the batch's number and all its draws."""
 
 
 def pad_windows(windows: Sequence[NDArray[np.floating]], length: int) -> tuple[Tensor, Tensor]:
@@ -60,34 +68,34 @@ def pad_windows(windows: Sequence[NDArray[np.floating]], length: int) -> tuple[T
     return torch.from_numpy(features), torch.from_numpy(mask)
 
 
-def collate(
-    windows: Sequence[NDArray[np.floating]], texts: Sequence[NDArray[np.int64]], frame: FrameTokens
-) -> PairBatch:
-    """Pad windows and texts to the longest of the batch.
-
-    Args:
-        windows: P arrays (T_i, D) of feature rows.
-        texts: P arrays (L_i,) of token ids.
-        frame: the tokenizer's.
-    """
-    features, feature_mask = pad_windows(windows, max(map(len, windows)))
-    tokens, token_mask = frame([text.tolist() for text in texts])
-    return PairBatch(features=features, feature_mask=feature_mask, tokens=tokens, token_mask=token_mask)
+def read_windows(draws: Sequence[Draw]) -> list[Tensor]:
+    """Return the feature rows of draws, (T_i, D) float32 each; a run of draws of one video maps it once."""
+    windows: list[Tensor] = []
+    mapped: tuple[str, NDArray[Any]] | None = None
+    for draw in draws:
+        if mapped is None or mapped[0] != draw.video.video_id:
+            mapped = draw.video.video_id, draw.video.entry.map_features()
+        rows = mapped[1][draw.pair.start_row : draw.pair.end_row]
+        windows.append(torch.from_numpy(rows.astype(np.float32)))
+    return windows
 
 
-class PairSource:
-    """Batches of VideoCLIP: `batch_videos` videos in the epoch's order, `draws_per_video` pairs of each.
+def collate(draws: Sequence[Draw], frame: FrameTokens) -> PairBatch:
+    """Read the features of pairs and lay both sides end to end."""
+    texts = [torch.tensor(frame(draw.pair.tokens.tolist())) for draw in draws]
+    return PairBatch(windows=pack(read_windows(draws)), texts=pack(texts))
 
-    The videos that do not fill the last batch of an epoch wait for another one.
-    """
+
+class PairSource(Generic[BatchT]):
+    """Batches of pairs: which videos a batch has is the layout's matter, which pairs of them the sampler's."""
 
     def __init__(
         self,
         videos: Sequence[TrainingVideo],
         settings: OverlapSampling,
-        frame: FrameTokens,
+        layout: EpochLayout,
+        assemble: Assemble[BatchT],
         *,
-        batch_videos: int,
         seed: int,
     ) -> None:
         """Keep the videos.
@@ -95,50 +103,64 @@ class PairSource:
         Args:
             videos: what can be drawn from.
             settings: the numbers of the sampler.
-            frame: the tokenizer's.
-            batch_videos: videos a batch.
+            layout: which videos make a batch.
+            assemble: makes a batch of pairs.
             seed: the run's seed.
-
-        Raises:
-            ConfigError: there are fewer videos than a batch has.
         """
-        if len(videos) < batch_videos:
-            raise ConfigError(
-                f"train: {len(videos)} videos have both features and a usable narration, but a batch takes "
-                f"{batch_videos}; lower train.batch_videos or add narrated videos to the train split"
-            )
         self._videos = {video.video_id: video for video in videos}
-        self._settings = settings
-        self._frame = frame
-        self._batch_videos = batch_videos
-        self._seed = seed
-        self._epoch = -1
-        self._order: list[str] = []
+        self._settings, self._layout, self._assemble, self._seed = settings, layout, assemble, seed
 
     @property
     def batches_per_epoch(self) -> int:
-        """Full batches in one pass over the videos."""
-        return len(self._videos) // self._batch_videos
+        """See `BatchSource`."""
+        return self._layout.batches_per_epoch
 
-    def batch(self, step: int) -> PairBatch:
-        """Return the batch of a step."""
-        epoch, index = divmod(step, self.batches_per_epoch)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, epoch_order(list(self._videos), seed=self._seed, epoch=epoch)
-        chosen = self._order[index * self._batch_videos : (index + 1) * self._batch_videos]
-        windows: list[NDArray[np.floating]] = []
-        texts: list[NDArray[np.int64]] = []
-        for video_id in chosen:
-            self._draw(self._videos[video_id], epoch, windows, texts)
-        return collate(windows, texts, self._frame)
+    def begin_epoch(self, epoch: int) -> None:
+        """See `BatchSource`."""
+        self._layout.begin_epoch(epoch)
 
-    def _draw(
-        self, video: TrainingVideo, epoch: int, windows: list[NDArray[np.floating]], texts: list[NDArray[np.int64]]
-    ) -> None:
-        """Append one video's pairs; its features are mapped once."""
-        features = video.entry.map_features()
-        for draw in range(self._settings.draws_per_video):
-            generator = sample_generator(self._seed, epoch, video.video_id, draw)
-            pair = sample_pair(video.captions, video.usable, video.spans, video.damaged, self._settings, generator)
-            windows.append(features[pair.start_row : pair.end_row])
-            texts.append(pair.tokens)
+    def batch(self, index: int, part: Part) -> BatchT:
+        """See `BatchSource`.
+
+        Raises:
+            ConfigError: there are more parts than pairs.
+        """
+        draws = self.draw(index)
+        if len(draws) < part.size:
+            raise ConfigError(
+                f"train: batch {index} has {len(draws)} pairs, which {part.size} workers cannot divide; raise "
+                "batch_videos or draws_per_video, or use fewer workers"
+            )
+        return self._assemble(index, draws, part)
+
+    def draw(self, index: int) -> list[Draw]:
+        """Draw the pairs of a batch of the current epoch: those of one video stand together."""
+        batch = self._layout.batch(index % self.batches_per_epoch)
+        return draw_pairs([self._videos[video_id] for video_id in batch], self._settings, seed=self._seed, index=index)
+
+    def state(self) -> Mapping[str, Any]:
+        """See `BatchSource`."""
+        return self._layout.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """See `BatchSource`."""
+        self._layout.restore(state)
+
+
+def draw_pairs(videos: Sequence[TrainingVideo], settings: OverlapSampling, *, seed: int, index: int) -> list[Draw]:
+    """Draw `settings.draws_per_video` pairs of each video; the same arguments give the same pairs."""
+    return [
+        Draw(
+            video=video,
+            pair=sample_pair(
+                video.captions,
+                video.usable,
+                video.spans,
+                video.damaged,
+                settings,
+                sample_generator(seed, index, video.video_id, number),
+            ),
+        )
+        for video in videos
+        for number in range(settings.draws_per_video)
+    ]

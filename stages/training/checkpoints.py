@@ -1,14 +1,17 @@
-"""Checkpoints inside a run: weights, optimiser and history, as safetensors and JSON, in folders that appear at once.
+"""Checkpoints inside a run: weights, optimiser, history and the epoch's layout, in folders that appear at once.
 
-They live in the unit's scratch folder and are gone when the unit commits; what a run makes is written by the encoder.
-The randomness and the position in the data need no state of their own: both derive from the number of the step.
+They live in the unit's scratch folder and are gone when the unit commits; what a run makes is written by its task.
+Randomness, the schedule and the position in the data need no state of their own: all derive from the number of the
+step. Queues and momentum encoders are part of the module's state.
 """
 
 import json
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -24,36 +27,52 @@ class StepRecord:
 
     Attributes:
         step: 1 for the first.
-        loss: of its batch, before the update.
+        loss: of its batches, before the update.
         learning_rate: that it was done with.
+        gradient_norm: of all gradients together, before clipping.
+        terms: the parts of the loss, by name.
     """
 
     step: int
     loss: float
     learning_rate: float
+    gradient_norm: float = 0.0
+    terms: Mapping[str, float] = field(default_factory=dict)
 
 
-def save_step(
-    scratch_dir: Path, objective: nn.Module, optimiser: torch.optim.Optimizer, history: list[StepRecord]
-) -> Path:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a training stands.
+
+    Attributes:
+        history: every step so far; its length is the number of the next step, counted from 0.
+        layout: what the source of batches says of its epoch.
+    """
+
+    history: list[StepRecord] = field(default_factory=list)
+    layout: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_step(scratch_dir: Path, module: nn.Module, optimiser: torch.optim.Optimizer, progress: Progress) -> Path:
     """Write a checkpoint in one atomic step and delete the earlier ones.
 
     Args:
         scratch_dir: the unit's scratch folder.
-        objective: whose state is written.
+        module: whose state is written.
         optimiser: whose moments are written.
-        history: every step so far; its length is the step of the checkpoint.
+        progress: where the training stands.
 
     Returns:
         The checkpoint's folder.
     """
-    final = scratch_dir / f"{_PREFIX}{len(history):09d}"
+    final = scratch_dir / f"{_PREFIX}{len(progress.history):09d}"
     partial = scratch_dir / f"{_PARTIAL}{final.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    save_file(_owned(objective.state_dict()), partial / "model.safetensors")
+    save_file(_owned(module.state_dict()), partial / "model.safetensors")
     save_file(_owned(_moments(optimiser)), partial / "optimiser.safetensors")
-    (partial / "history.json").write_text(json.dumps([asdict(record) for record in history]))
+    (partial / "history.json").write_text(json.dumps([asdict(record) for record in progress.history]))
+    (partial / "layout.json").write_text(json.dumps(progress.layout))
     for path in (*sorted(partial.iterdir()), partial):
         _sync(path)
     partial.rename(final)
@@ -63,26 +82,33 @@ def save_step(
     return final
 
 
-def load_latest(scratch_dir: Path, objective: nn.Module, optimiser: torch.optim.Optimizer) -> list[StepRecord]:
+def load_latest(scratch_dir: Path, module: nn.Module, optimiser: torch.optim.Optimizer) -> Progress:
     """Put the newest finished checkpoint into a module and its optimiser.
 
     Args:
-        scratch_dir: the unit's scratch folder; half-written checkpoints in it are deleted.
-        objective: changed in place.
-        optimiser: over the parameters of `objective`; changed in place.
+        scratch_dir: the unit's scratch folder.
+        module: changed in place.
+        optimiser: over the parameters of `module`; changed in place.
 
     Returns:
-        The history so far; empty when there is no checkpoint.
+        Where the training stands; at its beginning when there is no checkpoint.
     """
-    for leftover in scratch_dir.glob(f"{_PARTIAL}*"):
-        shutil.rmtree(leftover)
     finished = _finished(scratch_dir)
     if not finished:
-        return []
+        return Progress()
     folder = finished[-1]
-    objective.load_state_dict(load_file(folder / "model.safetensors"))
+    module.load_state_dict(load_file(folder / "model.safetensors"))
     _restore_moments(optimiser, load_file(folder / "optimiser.safetensors"))
-    return [StepRecord(**record) for record in json.loads((folder / "history.json").read_text())]
+    return Progress(
+        history=[StepRecord(**record) for record in json.loads((folder / "history.json").read_text())],
+        layout=json.loads((folder / "layout.json").read_text()),
+    )
+
+
+def clear_partial(scratch_dir: Path) -> None:
+    """Delete half-written checkpoints that a kill has left."""
+    for leftover in scratch_dir.glob(f"{_PARTIAL}*"):
+        shutil.rmtree(leftover)
 
 
 def _finished(scratch_dir: Path) -> list[Path]:
@@ -97,7 +123,12 @@ def _owned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _moments(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return the optimiser's tensors under `<parameter>.<name>`."""
     state = optimiser.state_dict()["state"]
-    return {f"{index}.{name}": value for index, entry in state.items() for name, value in entry.items()}
+    return {
+        f"{index}.{name}": value
+        for index, entry in state.items()
+        for name, value in entry.items()
+        if value is not None  # SGD names a momentum that it does not have
+    }
 
 
 def _restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -1,67 +1,80 @@
 """One loop for every objective: it moves batches, steps the optimiser, and can be killed at any moment.
 
-The objective is a module that takes a batch and gives a scalar; the source gives the batch of a step as a pure function
-of the step. So the position in the data is the step's number, and a run that was killed and resumed has the same bits
-as one that was not. Dropout's randomness derives from (seed, step) for the same reason.
+A task gives the module and the batches as a pure function of their number. So the position in the data is the step's
+number, and a run that was killed and resumed has the same bits as one that was not. The randomness of dropout derives
+from (seed, step, process) for the same reason.
 """
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from stages.errors import ConfigError
-from stages.training.checkpoints import StepRecord, load_latest, save_step
+from stages.training.ahead import Ahead
+from stages.training.checkpoints import Progress, StepRecord, clear_partial, load_latest, save_step
 from stages.training.optimisation import Optimisation, learning_rate_at
 from stages.training.sampling import sample_generator
+from stages.training.task import DeviceBatch, Loss, Task
+from stages.training.team import ALONE, Part, Team
+
+Split = Literal["pairs", "batches"]
 
 
-class DeviceBatch(Protocol):
-    """What a batch must be able to do."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """One update, for whoever watches.
 
-    def to(self, device: torch.device) -> Self:
-        """Return the batch with its tensors on a device."""
+    Attributes:
+        record: what of it is kept.
+        steps: updates in all.
+        spent_s: how long it took.
+        waited_s: how long of that the batches were waited for.
+    """
 
-
-BatchT = TypeVar("BatchT", bound=DeviceBatch)
-BatchT_co = TypeVar("BatchT_co", bound=DeviceBatch, covariant=True)
-
-
-class BatchSource(Protocol[BatchT_co]):
-    """Batches by the number of the step."""
-
-    def batch(self, step: int) -> BatchT_co:
-        """Return the batch of a step; the same step gives the same batch, in any process."""
-
-
-OnStep = Callable[[int, int, float], None]
-"""Called after each update with steps done, steps in all, and the loss."""
+    record: StepRecord
+    steps: int
+    spent_s: float
+    waited_s: float
 
 
-def train(
-    objective: nn.Module,
-    source: BatchSource[BatchT],
-    settings: Optimisation,
-    *,
-    seed: int,
-    scratch_dir: Path | None = None,
-    checkpoint_every: int = 100,
-    on_step: OnStep | None = None,
-) -> list[StepRecord]:
-    """Train a module in place.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopSettings:
+    """How a task is trained.
 
-    Args:
-        objective: takes a batch, returns a () float loss; its parameters that require gradients are trained.
-        source: where batches come from.
-        settings: optimiser, schedule, precision, device and threads.
+    Attributes:
+        optimisation: optimiser, schedule, precision, device and threads.
         seed: of dropout.
+        team: the processes that train together.
+        split: what these divide: the `pairs` of each batch, or whole `batches`.
         scratch_dir: where checkpoints are kept and looked for; None keeps none.
         checkpoint_every: steps between two checkpoints.
-        on_step: progress.
+        readers: threads that prepare batches.
+        on_step: told of each update, in every process.
+    """
+
+    optimisation: Optimisation
+    seed: int
+    team: Team = ALONE
+    split: Split = "pairs"
+    scratch_dir: Path | None = None
+    checkpoint_every: int = 100
+    readers: int = 1
+    on_step: Callable[[StepReport], None] = field(default=lambda report: None)
+
+
+def train(task: Task[Any], settings: LoopSettings) -> list[StepRecord]:
+    """Train a task's module in place.
+
+    Args:
+        task: what is trained; those of its parameters that require gradients are.
+        settings: how.
 
     Returns:
         One record a step, those before a resume included.
@@ -69,25 +82,44 @@ def train(
     Raises:
         ConfigError: the device is missing, or the loss is no longer finite.
     """
-    device = _device(settings)
-    with fixed_arithmetic(settings.threads):
-        objective.to(device).train()
-        optimiser = build_optimiser(objective, settings)
-        history = load_latest(scratch_dir, objective, optimiser) if scratch_dir else []
-        for step in range(len(history), settings.steps):
-            record = _update(objective, optimiser, source.batch(step).to(device), settings, step, seed)
-            history.append(record)
-            if on_step:
-                on_step(step + 1, settings.steps, record.loss)
-            if scratch_dir and (step + 1) % checkpoint_every == 0 and step + 1 < settings.steps:
-                save_step(scratch_dir, objective, optimiser, history)
-    objective.eval()
+    wanted = settings.optimisation
+    device = _device(wanted)
+    with fixed_arithmetic(wanted.threads):
+        task.module.to(device).train()
+        optimiser = build_optimiser(task.module, wanted)
+        progress = _resume(task, optimiser, settings)
+        history = progress.history
+        indices, part = _share(settings, len(history))
+        with Ahead(task.source, indices, part, readers=settings.readers) as batches:
+            for step in range(len(history), wanted.steps):
+                began, waited = time.perf_counter(), batches.waited_s
+                record = _update(task, optimiser, batches, settings, step)
+                history.append(record)
+                task.after_update()
+                settings.on_step(
+                    StepReport(
+                        record=record,
+                        steps=wanted.steps,
+                        spent_s=time.perf_counter() - began,
+                        waited_s=batches.waited_s - waited,
+                    )
+                )
+                _keep(task, optimiser, settings, history)
+    task.module.eval()
     return history
 
 
-def build_optimiser(objective: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
+def build_optimiser(module: nn.Module, settings: Optimisation) -> torch.optim.Optimizer:
     """Return the optimiser of the settings over the parameters that require gradients."""
-    parameters = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
     kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
     return kind(
         parameters,
@@ -95,36 +127,99 @@ def build_optimiser(objective: nn.Module, settings: Optimisation) -> torch.optim
         betas=(settings.beta1, settings.beta2),
         eps=settings.eps,
         weight_decay=settings.weight_decay,
-        foreach=True,
+        fused=True,
     )
 
 
+def _resume(task: Task[Any], optimiser: torch.optim.Optimizer, settings: LoopSettings) -> Progress:
+    """Put the newest checkpoint into the task, in every process."""
+    if settings.scratch_dir is None:
+        return Progress()
+    if settings.team.leads:
+        clear_partial(settings.scratch_dir)
+    settings.team.wait()
+    progress = load_latest(settings.scratch_dir, task.module, optimiser)
+    task.source.restore(progress.layout)
+    return progress
+
+
+def _keep(task: Task[Any], optimiser: torch.optim.Optimizer, settings: LoopSettings, history: list[StepRecord]) -> None:
+    """Write a checkpoint when one is due."""
+    done = len(history)
+    due = done % settings.checkpoint_every == 0 and done < settings.optimisation.steps
+    if settings.scratch_dir is None or not due:
+        return
+    if settings.team.leads:
+        progress = Progress(history=history, layout=task.source.state())
+        save_step(settings.scratch_dir, task.module, optimiser, progress)
+    settings.team.wait()
+
+
+def _share(settings: LoopSettings, first_step: int) -> tuple[list[int] | range, Part]:
+    """The batches that this process takes part in, and its part of each."""
+    team, each = settings.team, settings.optimisation.accumulate
+    indices = range(first_step * each, settings.optimisation.steps * each)
+    if settings.split == "pairs":
+        return indices, team.part
+    assert each % team.size == 0
+    return indices[team.rank :: team.size], Part()
+
+
 def _update(
-    objective: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batch: DeviceBatch,
-    settings: Optimisation,
-    step: int,
-    seed: int,
+    task: Task[Any], optimiser: torch.optim.Optimizer, batches: Ahead[Any], settings: LoopSettings, step: int
 ) -> StepRecord:
     """Do one update and say what it was."""
-    rate = learning_rate_at(step, settings)
+    wanted, team = settings.optimisation, settings.team
+    rate = learning_rate_at(step, wanted)
     for group in optimiser.param_groups:
         group["lr"] = rate
-    with step_randomness(seed, step, settings), _autocast(settings):
-        loss: Tensor = objective(batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
+    optimiser.zero_grad(set_to_none=True)
+    dealt = wanted.accumulate // (team.size if settings.split == "batches" else 1)
+    losses = []
+    for number in range(dealt):
+        losses.append(_gradients(task.module, batches.next(), settings, (step, number), dealt))
+    team.average_gradients(task.module)
+    names = ("loss", *losses[0].terms)
+    values = _means(losses, team if settings.split == "batches" else ALONE)
+    _check_finite(values[0], step, rate, wanted)
+    norm = _clip(optimiser, wanted.clip_norm)
+    optimiser.step()
+    terms = dict(zip(names[1:], values[1:], strict=True))
+    return StepRecord(step=step + 1, loss=values[0], learning_rate=rate, gradient_norm=norm, terms=terms)
+
+
+def _gradients(
+    module: nn.Module, batch: DeviceBatch, settings: LoopSettings, place: tuple[int, int], dealt: int
+) -> Loss:
+    """Add the gradients of one batch of an update, which has `dealt` of them here."""
+    wanted = settings.optimisation
+    with step_randomness(settings, place), _autocast(wanted):
+        loss: Loss = module(batch.to(torch.device(wanted.device)))
+    (loss.total / dealt).backward()
+    return loss
+
+
+def _means(losses: list[Loss], team: Team) -> list[float]:
+    """Loss and terms, each the mean over the batches of an update in all processes."""
+    with torch.no_grad():
+        rows = torch.stack([torch.stack([loss.total, *loss.terms.values()]).float() for loss in losses])
+        means: list[float] = team.gather(rows).mean(dim=0).tolist()
+    return means
+
+
+def _check_finite(loss: float, step: int, rate: float, wanted: Optimisation) -> None:
+    if not math.isfinite(loss):
         raise ConfigError(
-            f"training diverged: the loss of step {step + 1} of {settings.steps} is {value} at learning rate {rate:g}; "
+            f"training diverged: the loss of step {step + 1} of {wanted.steps} is {loss} at learning rate {rate:g}; "
             "lower learning_rate or raise warmup_steps"
         )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    for group in optimiser.param_groups:
-        nn.utils.clip_grad_norm_(group["params"], settings.clip_norm)
-    optimiser.step()
-    return StepRecord(step=step + 1, loss=value, learning_rate=rate)
+
+
+def _clip(optimiser: torch.optim.Optimizer, most: float) -> float:
+    """Scale the gradients down to a norm, and return what it was."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    norm: Tensor = nn.utils.clip_grad_norm_(parameters, most or math.inf)
+    return float(norm)
 
 
 def _device(settings: Optimisation) -> torch.device:
@@ -140,11 +235,18 @@ def _autocast(settings: Optimisation) -> contextlib.AbstractContextManager[objec
 
 
 @contextlib.contextmanager
-def step_randomness(seed: int, step: int, settings: Optimisation) -> Iterator[None]:
-    """Give torch's own generators (dropout knows no other) the state of (seed, step), and put them back after."""
-    devices = [torch.cuda.current_device()] if settings.device == "cuda" else []
+def step_randomness(settings: LoopSettings, place: tuple[int, int]) -> Iterator[None]:
+    """Give torch's own generators (dropout knows no other) the state of a step, and put theirs back after.
+
+    Args:
+        settings: seed, device and process.
+        place: number of the step, and of the batch in it.
+    """
+    step, number = place
+    name = f"dropout {settings.team.rank}" if settings.team.rank else "dropout"
+    devices = [torch.cuda.current_device()] if settings.optimisation.device == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(int(sample_generator(seed, step, "dropout", 0).integers(2**63)))
+        torch.manual_seed(int(sample_generator(settings.seed, step, name, number).integers(2**63)))
         yield
 
 

@@ -1,7 +1,7 @@
 """Overlapped sampling: which words and which feature rows make one training pair.
 
 Source: VideoCLIP, arXiv:2109.14084, section 3.3, and the released sampler as `papers.md` 2.5 and A.2 state it. A sample
-depends on (run seed, epoch, video id, draw) and on nothing else, so neither the order of the data nor the number of
+depends on (run seed, batch, video id, draw) and on nothing else, so neither the order of the data nor the number of
 workers changes it. Knows numpy and no torch.
 
 Departures: rows carry spans, so that a row may last any time (the published case is one row a second, and then the
@@ -11,6 +11,7 @@ numbers are the same); a damaged row is a wall of the walk, so that it never ent
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class OverlapSampling(StageConfig):
     """The numbers of overlapped sampling; the defaults are the published ones.
 
     Attributes:
+        alignment: `overlap` grows the window from a point inside the text's span; `exact` takes the rows of that span,
+            the first `max_rows` of them, as fine-tuning and the vectors of retrieval do.
         draws_per_video: pairs drawn from a video for one batch, with replacement.
         min_text_tokens: least of the uniform text length that growth aims at.
         max_text_tokens: greatest of it, inclusive.
@@ -34,6 +37,7 @@ class OverlapSampling(StageConfig):
         max_rows: greatest of it, inclusive.
     """
 
+    alignment: Literal["overlap", "exact"] = "overlap"
     draws_per_video: int = Field(default=16, ge=1)
     min_text_tokens: int = Field(default=8, ge=1)
     max_text_tokens: int = Field(default=64, ge=1)
@@ -88,9 +92,16 @@ class PairSample:
     tokens: NDArray[np.int64]
 
 
-def sample_generator(seed: int, epoch: int, video_id: str, draw: int) -> np.random.Generator:
-    """Return the source of randomness of one draw: a pure function of its four arguments."""
-    digest = blake2b(f"{seed}\n{epoch}\n{video_id}\n{draw}".encode(), digest_size=16).digest()
+def sample_generator(seed: int, number: int, name: str, draw: int) -> np.random.Generator:
+    """Return the source of randomness of one draw: a pure function of its four arguments.
+
+    Args:
+        seed: the run's.
+        number: of the batch, epoch or step.
+        name: of the video; anything else that draws has a name that no video can have.
+        draw: which of several.
+    """
+    digest = blake2b(f"{seed}\n{number}\n{name}\n{draw}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
@@ -224,6 +235,40 @@ def grow_window(centre: int, num_rows: int, length: int, generator: np.random.Ge
     return max(0, end - size), end
 
 
+def overlapping_rows(
+    low: int, high: int, damaged: NDArray[np.bool_], settings: OverlapSampling, generator: np.random.Generator
+) -> tuple[int, int]:
+    """Grow a window of a drawn length from a drawn row of a text; arguments as for `draw_centre`.
+
+    Returns:
+        [start, end) of intact rows.
+    """
+    centre = draw_centre(low, high, damaged, generator)
+    run_start, run_end = intact_run(centre, damaged)
+    length = int(generator.integers(settings.min_rows, settings.max_rows, endpoint=True))
+    start, end = grow_window(centre - run_start, run_end - run_start, length, generator)
+    return run_start + start, run_start + end
+
+
+def aligned_rows(low: int, high: int, damaged: NDArray[np.bool_], settings: OverlapSampling) -> tuple[int, int]:
+    """Take the rows of a text that touches an intact row: from the first of these to the text's end or a damaged row.
+
+    Args:
+        low: row of the text's start.
+        high: first row behind it; low and high may lie behind the last row, which then stands for them.
+        damaged: (T,) bool.
+        settings: `max_rows` are taken at most.
+
+    Returns:
+        [start, end) of intact rows, at least one.
+    """
+    last = len(damaged) - 1
+    first = min(low, last)
+    start = first + int(np.flatnonzero(~damaged[first : min(high, last) + 1])[0])
+    end = min(intact_run(start, damaged)[1], max(high, start + 1), start + settings.max_rows)
+    return start, end
+
+
 def sample_pair(
     captions: Captions,
     usable: NDArray[np.int64],
@@ -232,7 +277,7 @@ def sample_pair(
     settings: OverlapSampling,
     generator: np.random.Generator,
 ) -> PairSample:
-    """Draw one overlapped pair from a video.
+    """Draw one pair from a video.
 
     Args:
         captions: the video's narrations.
@@ -243,16 +288,14 @@ def sample_pair(
         generator: from `sample_generator`.
 
     Returns:
-        The pair; no row of it is damaged, and it has min(drawn length, length of the intact run) rows.
+        The pair; no row of it is damaged. Overlapping, it has min(drawn length, length of the intact run) rows.
     """
     centre_caption = int(usable[generator.integers(len(usable))])
     first, last = grow_text(captions, centre_caption, settings, generator)
     tokens = np.concatenate([captions.tokens[i] for i in range(first, last + 1)])[: settings.kept_text_tokens]
     low, high = rows_of_span(spans, float(captions.start_s[first]), float(captions.end_s[last]))
-    centre = draw_centre(low, high, damaged, generator)
-    run_start, run_end = intact_run(centre, damaged)
-    length = int(generator.integers(settings.min_rows, settings.max_rows, endpoint=True))
-    start, end = grow_window(centre - run_start, run_end - run_start, length, generator)
-    return PairSample(
-        first_caption=first, last_caption=last, start_row=run_start + start, end_row=run_start + end, tokens=tokens
-    )
+    if settings.alignment == "exact":
+        start, end = aligned_rows(low, high, damaged, settings)
+    else:
+        start, end = overlapping_rows(low, high, damaged, settings, generator)
+    return PairSample(first_caption=first, last_caption=last, start_row=start, end_row=end, tokens=tokens)

@@ -19,6 +19,7 @@ class EncoderSizes(StageConfig):
         max_video_len: feature rows in a window at most.
         max_text_len: word pieces in a text at most.
         dropout: while training.
+        shared: one BERT of `video_layers` reads windows and texts (VideoCLIP's ablation).
     """
 
     hidden_size: int = Field(default=768, ge=1)
@@ -31,3 +32,4 @@ class EncoderSizes(StageConfig):
     max_video_len: int = Field(default=32, ge=1)
     max_text_len: int = Field(default=61, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    shared: bool = False

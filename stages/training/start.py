@@ -1,12 +1,15 @@
-"""The encoder before its first step: tokenizer, sizes, random weights or those of a BERT."""
+"""The encoder before its first step: tokenizer, sizes, and random weights, those of a BERT, or a checkpoint's."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from models.encoders.checkpoint import DualCheckpoint, bert_config, dual_from_bert
+from models.backbones.weights import check_sha256
+from models.encoders.checkpoint import MODEL_FILE, DualCheckpoint, bert_config, dual_from_bert
 from models.encoders.config import DualConfig
 from models.encoders.dual import random_dual
+from models.encoders.joint import EncoderSpec, open_dual
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
 from stages.training.sizes import EncoderSizes
@@ -69,3 +72,22 @@ def start_checkpoint(
     except ValueError as error:
         raise ConfigError(f"[train] {error}") from error
     return DualCheckpoint(encoder=encoder, tokenizer=tokenizer, start_weights=start_weights, trained=True)
+
+
+def open_start(path: Path, tokenizer: Path | None) -> DualCheckpoint:
+    """Return the encoder of a checkpoint to go on from.
+
+    Args:
+        path: a folder of ours, or a published VideoCLIP or TempCLR file.
+        tokenizer: of a published file: a BERT folder or its vocab.txt.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    words = None if tokenizer is None else str(tokenizer)
+    try:
+        found = open_dual(EncoderSpec(kind="dual", path=str(path), tokenizer=words))
+        digest = check_sha256(path / MODEL_FILE if path.is_dir() else path, None)
+    except ValueError as error:
+        raise ConfigError(f"[train] start: {error}") from error
+    return replace(found, start_weights=f"checkpoint:sha256:{digest}", trained=True)

@@ -14,7 +14,7 @@ ROOMS = ["media", "text", "datasets", "retrieval", "training", "evaluation", "se
 ENGINE = ["run", "units", "runs", "events", "progress", "executors"]
 
 DOORS = {
-    "ray": ["pipeline/executors/ray.py"],
+    "ray": ["pipeline/executors/ray.py", "pipeline/executors/ray_train.py"],
     "decord": ["stages/media/"],
     "av": ["stages/media/"],
     "ffmpeg": ["stages/media/", "stages/corpus/"],
@@ -28,6 +28,7 @@ DOORS = {
     "pyarrow": ["stages/artifacts/"],
     "transformers": ["models/"],
     "pickle": ["models/backbones/restricted_pickle.py"],
+    "tensorboardX": ["stages/training/scalars.py"],
 }
 
 

@@ -4,11 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.training.layout import epoch_order
 from stages.training.sampling import (
     Captions,
     OverlapSampling,
     draw_centre,
-    epoch_order,
     grow_text,
     grow_window,
     intact_run,
@@ -143,6 +143,25 @@ def test_the_closed_form_has_the_distribution_of_the_walk():
         chi_square = float((difference**2 / counts[:, seen].sum(0)).sum())
         freedom = max(1, int(seen.sum()) - 1)
         assert chi_square < freedom + 4 * np.sqrt(2 * freedom) + 4, (num_rows, length, centre, chi_square)
+
+
+@given(videos(), st.integers(0, 2**20))
+@settings(max_examples=200, deadline=None)
+def test_an_exact_window_lies_in_the_span_of_its_text(video, seed):
+    captions, spans, damaged = video
+    usable = usable_captions(captions, spans, damaged)
+    if not len(usable):
+        return
+    exact = PUBLISHED.model_copy(update={"alignment": "exact"})
+    pair = sample_pair(captions, usable, spans, damaged, exact, np.random.default_rng(seed))
+    assert 1 <= pair.end_row - pair.start_row <= exact.max_rows
+    assert not damaged[pair.start_row : pair.end_row].any()
+    low, high = rows_of_span(spans, captions.start_s[pair.first_caption], captions.end_s[pair.last_caption])
+    last = len(spans) - 1
+    assert min(low, last) <= pair.start_row
+    assert pair.end_row <= max(min(high, last + 1), pair.start_row + 1)
+    if not damaged.any() and low < last + 1:
+        assert (pair.start_row, pair.end_row) == (low, max(low + 1, min(high, last + 1, low + exact.max_rows)))
 
 
 def test_a_draw_depends_on_its_names_only():

@@ -7,28 +7,38 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
+import torch
 
 from models.encoders.checkpoint import load_dual
 from stages.artifacts.records import CommitRecord
 from stages.contract import Inputs
 from stages.errors import ConfigError
-from stages.train import HISTORY, TRAINED_ON, Train, TrainConfig
+from stages.train import HISTORY, TRAINED_ON, Train, TrainConfig, WorkersConfig
+from stages.training.objectives import VideoCLIPSettings
 from stages.training.opening import encoder_dir
 from stages.training.optimisation import Optimisation
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
 from tests.training_samples import STEPS, do, make_inputs
 
-SMALL = TrainConfig(
+OBJECTIVE = VideoCLIPSettings(
     encoder=EncoderSizes(
         hidden_size=32, num_heads=2, intermediate_size=64, video_layers=1, text_layers=1, vocab_size=200,
         max_positions=64, max_video_len=8, max_text_len=32,
     ),
     sampling=OverlapSampling(draws_per_video=2, min_text_tokens=1, max_text_tokens=4, kept_text_tokens=32,
                              min_rows=1, max_rows=3),
-    optimisation=Optimisation(steps=40, learning_rate=2e-3, warmup_steps=4, decay_steps=40, threads=1),
-    batch_videos=8, holdout_fraction=0.25, checkpoint_every=10,
+    batch_videos=8,
 )  # fmt: skip
+SMALL = TrainConfig(
+    objective=OBJECTIVE,
+    optimisation=Optimisation(steps=40, learning_rate=2e-3, warmup_steps=4, decay_steps=40, threads=1),
+    holdout_fraction=0.25, checkpoint_every=10,
+)  # fmt: skip
+
+
+def with_objective(config: TrainConfig = SMALL, **changes: object) -> TrainConfig:
+    return config.model_copy(update={"objective": config.objective.model_copy(update=changes)})
 
 
 def only_record(inputs: Inputs, config: TrainConfig = SMALL) -> tuple[CommitRecord, dict[str, bytes]]:
@@ -130,8 +140,16 @@ def test_a_split_without_narrations_is_refused_before_training(tmp_path):
 
 
 def test_fewer_videos_than_a_batch_are_refused_before_training(tmp_path):
-    with pytest.raises(ConfigError, match=r"but a batch takes batch_videos = 64; lower it"):
-        Train(SMALL.model_copy(update={"batch_videos": 64})).units(make_inputs(tmp_path))
+    with pytest.raises(ConfigError, match=r"an update takes batch_videos = 64 times accumulate = 1; lower one"):
+        Train(with_objective(batch_videos=64)).units(make_inputs(tmp_path))
+    accumulated = SMALL.model_copy(update={"optimisation": SMALL.optimisation.model_copy(update={"accumulate": 3})})
+    with pytest.raises(ConfigError, match=r"batch_videos = 8 times accumulate = 3"):
+        Train(accumulated).units(make_inputs(tmp_path))
+
+
+def test_batches_that_cannot_be_dealt_are_refused():
+    with pytest.raises(ValueError, match=r"accumulate = 3 batches an update cannot be dealt to workers\.count = 2"):
+        TrainConfig(workers=WorkersConfig(count=2, split="batches"), optimisation=Optimisation(accumulate=3))
 
 
 def test_a_missing_splits_file_and_a_missing_bert_are_named(tmp_path):
@@ -139,7 +157,7 @@ def test_a_missing_splits_file_and_a_missing_bert_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"\[train\] splits = .*nowhere.csv: there is no such file"):
         Train(SMALL.model_copy(update={"splits": tmp_path / "nowhere.csv"})).units(inputs)
     with pytest.raises(ConfigError, match=r"\[train\] bert = .*nowhere: there is no such folder"):
-        Train(SMALL.model_copy(update={"bert": tmp_path / "nowhere"})).units(inputs)
+        Train(with_objective(bert=tmp_path / "nowhere")).units(inputs)
 
 
 def test_a_video_whose_told_rows_are_all_damaged_is_a_failure(tmp_path):
@@ -152,23 +170,23 @@ def test_a_video_whose_told_rows_are_all_damaged_is_a_failure(tmp_path):
 
 
 def test_impossible_sizes_are_named(tmp_path):
-    config = SMALL.model_copy(update={"encoder": SMALL.encoder.model_copy(update={"num_heads": 3})})
+    config = with_objective(encoder=OBJECTIVE.encoder.model_copy(update={"num_heads": 3}))
     with pytest.raises(ConfigError, match=r"\[train\] .*hidden_size 32 is no multiple of num_heads 3"):
         do(Train(config), make_inputs(tmp_path))
 
 
 def test_samples_that_no_tower_takes_are_refused():
     with pytest.raises(ValueError, match=r"max_rows is 9, but encoder\.max_video_len is 8"):
-        TrainConfig(encoder=SMALL.encoder, sampling=SMALL.sampling.model_copy(update={"max_rows": 9}))
+        VideoCLIPSettings(encoder=OBJECTIVE.encoder, sampling=OBJECTIVE.sampling.model_copy(update={"max_rows": 9}))
     with pytest.raises(ValueError, match="no negatives"):
-        TrainConfig(batch_videos=1, sampling=OverlapSampling(draws_per_video=1))
+        VideoCLIPSettings(batch_videos=1, sampling=OverlapSampling(draws_per_video=1))
 
 
 def test_without_one_scale_constant_features_teach_nothing(tmp_path):
     """Why `standardise_features` departs from the paper."""
     losses = {}
     for standardise in (True, False):
-        config = SMALL.model_copy(update={"standardise_features": standardise})
+        config = with_objective(standardise_features=standardise)
         artifact, _ = do(Train(config), replace(make_inputs(tmp_path / str(standardise))))
         losses[standardise] = artifact.records[0].info["final_loss"]
         assert artifact.records[0].info["steps"] == 40
@@ -189,9 +207,8 @@ def test_training_starts_from_a_bert(tmp_path):
     )  # fmt: skip
     BertModel(sizes).save_pretrained(bert)
     (bert / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
-    config = SMALL.model_copy(
-        update={"bert": bert, "optimisation": SMALL.optimisation.model_copy(update={"steps": 1, "learning_rate": 1e-9})}
-    )
+    one_step = SMALL.optimisation.model_copy(update={"steps": 1, "learning_rate": 1e-9, "warmup_steps": 0})
+    config = with_objective(SMALL.model_copy(update={"optimisation": one_step}), bert=bert)
     artifact, _ = do(Train(config), make_inputs(tmp_path / "store"))
     with encoder_dir(artifact) as folder:
         checkpoint = load_dual(folder)
@@ -201,3 +218,61 @@ def test_training_starts_from_a_bert(tmp_path):
     taken = safetensors.numpy.load_file(bert / "model.safetensors")["embeddings.word_embeddings.weight"]
     found = checkpoint.encoder.text_encoder.state_dict()["embeddings.word_embeddings.weight"].numpy()
     np.testing.assert_allclose(found, taken, atol=1e-6)
+
+
+def test_training_goes_on_from_a_checkpoint(tmp_path):
+    """Its weights, tokenizer and sizes are taken, and features are put on one scale without changing its outputs."""
+    inputs = make_inputs(tmp_path / "store")
+    first, _ = do(Train(SMALL), inputs)
+    one_step = SMALL.optimisation.model_copy(update={"steps": 1, "learning_rate": 1e-9, "warmup_steps": 0})
+    with encoder_dir(first) as folder:
+        config = SMALL.model_copy(update={"optimisation": one_step, "start": folder})
+        second, _ = do(Train(config), inputs)
+        before, started = load_dual(folder), identity(inputs, config)
+    with encoder_dir(second) as folder:
+        after = load_dual(folder)
+    assert after.start_weights.startswith("checkpoint:sha256:")
+    assert after.trained
+    windows, mask = (
+        torch.randn(3, 4, 16, generator=torch.Generator().manual_seed(0)),
+        torch.ones(3, 4, dtype=torch.bool),
+    )
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            after.encoder.encode_video(1 + 0.02 * windows, mask),
+            before.encoder.encode_video(1 + 0.02 * windows, mask),
+            atol=2e-3, rtol=0,
+        )  # fmt: skip
+        texts = before.tokenizer.encode(list(STEPS))
+        torch.testing.assert_close(after.encoder.encode_text(*texts), before.encoder.encode_text(*texts))
+    other, _ = do(Train(SMALL.model_copy(update={"seed": 5})), inputs)
+    with encoder_dir(other) as folder:
+        assert identity(inputs, config.model_copy(update={"start": folder}))["start"] != started["start"]
+
+
+def test_a_checkpoint_that_is_not_there_or_does_not_fit_is_named(tmp_path):
+    inputs = make_inputs(tmp_path / "store")
+    with pytest.raises(ConfigError, match=r"start or tokenizer = .*nowhere: there is no such"):
+        Train(SMALL.model_copy(update={"start": tmp_path / "nowhere"})).units(inputs)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match=r"\[train\] start: .*there is no file"):
+        do(Train(SMALL.model_copy(update={"start": tmp_path / "empty"})), inputs)
+
+
+def test_one_encoder_can_read_both_sides(tmp_path):
+    """VideoCLIP's ablation, and its options: one direction, the mean, no negatives of the same video."""
+    shared = OBJECTIVE.encoder.model_copy(update={"shared": True, "video_layers": 2})
+    config = with_objective(encoder=shared, directions="text_to_video", reduction="mean", same_video_negatives=False)
+    artifact, _ = do(Train(config), make_inputs(tmp_path))
+    with encoder_dir(artifact) as folder:
+        encoder = load_dual(folder).encoder
+    assert encoder.config.shared
+    assert {name.split(".")[0] for name in encoder.state_dict()} == {"video_encoder"}
+    losses = pq.read_table(artifact.paths(HISTORY)[0]).column("loss").to_pylist()
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_scalars_are_logged_beside_the_attempts(tmp_path):
+    do(Train(SMALL), make_inputs(tmp_path))
+    (log,) = tmp_path.glob("checkpoint/*/attempts/run.tensorboard/events.*")
+    assert log.stat().st_size > 40 * 6 * 20

@@ -1,8 +1,7 @@
-"""VideoCLIP as an objective of the loop: both towers, the loss, and features that are put on one scale.
+"""Features on one scale while training, and the encoder that takes them as they are again.
 
-Source: VideoCLIP, arXiv:2109.14084. Departs in one option: features are standardised before the token MLP. A backbone
-with random weights gives rows that differ in the third digit only, and an Adam step at any sane rate cannot see it.
-The map is affine and so is the MLP's first layer, so what is saved holds it folded in: the published layout stays.
+A backbone with random weights gives rows that differ in the third digit only, and an Adam step at any sane rate cannot
+see it. The map is affine and so is the first layer that reads features, so what is saved holds it folded in.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,12 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.encoders.dual import DualEncoder
-from models.losses.videoclip import VideoCLIPLoss
+from models.encoders.packed import Packed
 from stages.errors import Corrupt
-from stages.training.batches import PairBatch
 from stages.training.dataset import TrainingVideo
-from stages.training.sampling import epoch_order
+from stages.training.layout import epoch_order
 
 LEAST_RELATIVE_STD = 1e-3
 """A component that varies less than this share of the one that varies most is held to carry rounding only."""
@@ -71,45 +68,42 @@ def sample_videos(videos: Sequence[TrainingVideo], seed: int) -> list[TrainingVi
     return [by_id[video_id] for video_id in epoch_order(list(by_id), seed=seed, epoch=0)[:MOST_MEASURED]]
 
 
-class VideoCLIPObjective(nn.Module):
-    """The loss of a batch of pairs."""
+class Standardise(nn.Module):
+    """(x - mean) / std for each component of features; without a scale the identity."""
 
     mean: Tensor
     inverse_std: Tensor
 
-    def __init__(self, encoder: DualEncoder, scale: FeatureScale | None) -> None:
-        """Take an encoder to train.
-
-        Args:
-            encoder: changed by training.
-            scale: what features are standardised with; None takes them as they are.
-        """
+    def __init__(self, scale: FeatureScale | None, dim: int) -> None:
+        """Take a scale of `dim` components; None changes nothing."""
         super().__init__()
-        self.encoder = encoder
-        self.loss = VideoCLIPLoss()
-        dim = encoder.config.feature_dim
         mean = torch.zeros(dim) if scale is None else torch.from_numpy(scale.mean)
         std = torch.ones(dim) if scale is None else torch.from_numpy(scale.std)
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("inverse_std", 1 / std, persistent=False)
 
-    def forward(self, batch: PairBatch) -> Tensor:
-        """Return the () loss of a batch."""
-        features = (batch.features - self.mean) * self.inverse_std * batch.feature_mask[..., None]
-        video = self.encoder.encode_video(features, batch.feature_mask)
-        text = self.encoder.encode_text(batch.tokens, batch.token_mask)
-        loss: Tensor = self.loss(video, text)
-        return loss
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        return (features - self.mean) * self.inverse_std
+
+    def packed(self, windows: Packed) -> Packed:
+        """Map the rows of packed windows."""
+        return Packed(values=self(windows.values), lengths=windows.lengths, places=windows.places)
 
     @torch.no_grad()
-    def fold_scale(self) -> None:
-        """Move the standardisation into the first layer of the token MLP; the encoder then takes features as they are.
+    def fold_into(self, linear: nn.Linear) -> None:
+        """Move the map into the layer that reads its output, which then takes features as they are.
 
-        W' = W / std and b' = b - W' mean, in float64. Called once, after training.
+        W' = W / std and b' = b - W' mean, in float64. Called once, after training; the map is the identity then.
         """
-        linear = self.encoder.video_encoder.videomlp.linear1
         weight = linear.weight.double() * self.inverse_std.double()
         linear.bias.copy_(linear.bias.double() - weight @ self.mean.double())
         linear.weight.copy_(weight)
         self.mean.zero_()
         self.inverse_std.fill_(1)
+
+    @torch.no_grad()
+    def unfold_from(self, linear: nn.Linear) -> None:
+        """Let a layer that takes features as they are read this map's output instead: the inverse of `fold_into`."""
+        linear.bias.copy_(linear.bias.double() + linear.weight.double() @ self.mean.double())
+        linear.weight.copy_(linear.weight.double() / self.inverse_std.double())

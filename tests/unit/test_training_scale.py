@@ -1,6 +1,5 @@
-"""VideoCLIP's objective: the scale of features and its folding."""
+"""Features on one scale: what is measured, and that folding it into the encoder changes nothing."""
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +8,11 @@ import torch
 
 from models.encoders.config import DualConfig
 from models.encoders.dual import random_dual
+from models.encoders.packed import pack
 from stages.errors import Corrupt
 from stages.training.batches import PairBatch
-from stages.training.videoclip import FeatureScale, VideoCLIPObjective, measure_scale, sample_videos
+from stages.training.scale import FeatureScale, Standardise, measure_scale, sample_videos
+from stages.training.tasks.text_video import ScaledEncoder
 
 SIZES = DualConfig(
     hidden_size=16, num_heads=2, intermediate_size=32, video_layers=1, text_layers=1, vocab_size=40, feature_dim=6,
@@ -40,14 +41,9 @@ def nearly_constant(seed: int, count: int) -> np.ndarray:
 
 def batch_of(features: np.ndarray) -> PairBatch:
     generator = torch.Generator().manual_seed(0)
-    mask = torch.ones(features.shape[:2], dtype=torch.bool)
-    mask[0, 2:] = False
-    return PairBatch(
-        features=torch.from_numpy(features),
-        feature_mask=mask,
-        tokens=torch.randint(4, 40, (len(features), 5), generator=generator),
-        token_mask=torch.ones(len(features), 5, dtype=torch.bool),
-    )
+    windows = [torch.from_numpy(window[: 2 + row % 3]) for row, window in enumerate(features)]
+    texts = [torch.randint(4, 40, (5,), generator=generator) for _ in features]
+    return PairBatch(windows=pack(windows), texts=pack(texts))
 
 
 def test_the_scale_is_that_of_the_intact_rows():
@@ -79,7 +75,7 @@ def test_a_row_that_is_no_number_is_named():
 
 
 def test_the_scale_of_many_videos_is_measured_on_a_drawn_part(monkeypatch):
-    monkeypatch.setattr("stages.training.videoclip.MOST_MEASURED", 4)
+    monkeypatch.setattr("stages.training.scale.MOST_MEASURED", 4)
     videos = [Video(Entry(nearly_constant(i, 3)), np.zeros(3, bool), f"v{i}") for i in range(9)]
     chosen = [video.video_id for video in sample_videos(videos, seed=1)]
     assert len(chosen) == 4
@@ -91,31 +87,46 @@ def test_no_video_has_no_scale():
         measure_scale([])
 
 
-def test_folding_changes_no_vector():
+@pytest.fixture
+def nearly_constant_batch():
     rows = np.stack([nearly_constant(seed, 4) for seed in range(5)])
     scale = measure_scale([Video(Entry(window), np.zeros(4, bool)) for window in rows])
-    objective = VideoCLIPObjective(random_dual(SIZES, 0), scale)
-    batch = batch_of(rows)
+    return batch_of(rows), scale
+
+
+def test_folding_changes_no_vector(nearly_constant_batch):
+    batch, scale = nearly_constant_batch
+    scaled = ScaledEncoder(random_dual(SIZES, 0), Standardise(scale, 6))
     with torch.inference_mode():
-        standardised = (batch.features - objective.mean) * objective.inverse_std * batch.feature_mask[..., None]
-        before = objective.encoder.encode_video(standardised, batch.feature_mask)
-        loss_before = objective(batch)
-    objective.fold_scale()
-    with torch.inference_mode():
-        after = objective.encoder.encode_video(batch.features, batch.feature_mask)
-        loss_after = objective(batch)
+        before, text = scaled(batch)
+        scaled.fold()
+        after, again = scaled(batch)
+        own = scaled.encoder.encode_packed_video(batch.windows)
     spread = before.std(dim=0).mean()
     assert spread > 1e-2
     assert (after - before).abs().max() < 1e-2 * spread
-    assert loss_after == pytest.approx(loss_before.item(), abs=1e-3)
-    state = objective.state_dict()
-    assert {name.split(".")[0] for name in state} == {"encoder"}
+    assert torch.equal(after, own)
+    assert torch.equal(text, again)
+    assert {name.split(".")[0] for name in scaled.state_dict()} == {"encoder"}
+
+
+def test_unfolding_changes_no_vector_either(nearly_constant_batch):
+    """An encoder that takes features as they are goes on with standardised ones."""
+    batch, scale = nearly_constant_batch
+    trained = ScaledEncoder(random_dual(SIZES, 0), Standardise(scale, 6))
+    trained.fold()
+    again = Standardise(scale, 6)
+    with torch.inference_mode():
+        before, _ = trained(batch)
+        again.unfold_from(trained.encoder.video_encoder.videomlp.linear1)
+        after, _ = ScaledEncoder(trained.encoder, again)(batch)
+    assert (after - before).abs().max() < 1e-2 * before.std(dim=0).mean()
+    weight = trained.encoder.video_encoder.videomlp.linear1.weight
+    torch.testing.assert_close(weight, random_dual(SIZES, 0).video_encoder.videomlp.linear1.weight)
 
 
 def test_without_a_scale_features_are_taken_as_they_are():
-    encoder = random_dual(SIZES, 0)
-    plain = VideoCLIPObjective(copy.deepcopy(encoder), None)
-    unit = VideoCLIPObjective(encoder, FeatureScale(mean=np.zeros(6, np.float32), std=np.ones(6, np.float32)))
-    batch = batch_of(np.random.default_rng(0).standard_normal((5, 4, 6)).astype(np.float32))
-    with torch.inference_mode():
-        assert plain(batch) == unit(batch)
+    features = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    unit = FeatureScale(mean=np.zeros(6, np.float32), std=np.ones(6, np.float32))
+    assert torch.equal(Standardise(None, 6)(features), features)
+    assert torch.equal(Standardise(unit, 6)(features), features)

@@ -1,0 +1,12 @@
+"""The objectives that a run can choose by `train.objective.kind`: settings only, so that planning is cheap."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.training.objectives.base import ObjectiveSettings
+from stages.training.objectives.videoclip import VideoCLIPSettings
+
+__all__ = ["Objective", "ObjectiveSettings", "VideoCLIPSettings"]
+
+Objective = Annotated[VideoCLIPSettings, Field(discriminator="kind")]

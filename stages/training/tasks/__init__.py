@@ -1,0 +1,1 @@
+"""Objectives with their weights and data: what the loop trains. One paper, or one protocol of fine-tuning, a file."""

@@ -1,0 +1,121 @@
+"""What the tasks share that train an encoder of windows and texts: videos, tokenizer, start weights, encoder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.encoders.checkpoint import DualCheckpoint, save_dual
+from models.encoders.dual import TwoWayEncoder
+from models.encoders.tokenizer import CaptionTokenizer
+from stages.errors import ConfigError
+from stages.training.batches import PairBatch
+from stages.training.dataset import TrainingVideo, feature_entries, join_videos, narrations_by_video
+from stages.training.objectives.base import Opening
+from stages.training.objectives.text_video import TextVideoSettings
+from stages.training.scale import Standardise, measure_scale, sample_videos
+from stages.training.start import open_start, open_tokenizer, start_checkpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextVideo:
+    """What a task is built of.
+
+    Attributes:
+        checkpoint: the encoder before its first step; training changes it in place.
+        videos: what can be drawn from, by id.
+        scale: what its features are standardised with.
+        facts: what a checkpoint says of the training.
+    """
+
+    checkpoint: DualCheckpoint
+    videos: Sequence[TrainingVideo]
+    scale: Standardise
+    facts: Mapping[str, Any]
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Ids of the videos."""
+        return [video.video_id for video in self.videos]
+
+
+def open_text_video(settings: TextVideoSettings, opening: Opening) -> TextVideo:
+    """Join the videos with their narrations and make the encoder that training begins with.
+
+    Raises:
+        ConfigError: no video has a usable narration, or the weights cannot be read or do not fit.
+    """
+    wanted = set(opening.video_ids)
+    features = opening.artifacts[settings.features]
+    entries = {k: v for k, v in feature_entries(features, settings.backbone).items() if k in wanted}
+    told = narrations_by_video(opening.artifacts["paragraphs"])
+    narrations = {name: rows for name, rows in told.items() if name in wanted}
+    started = open_start(opening.start, opening.tokenizer) if opening.start else None
+    sentences = (row.text for name in sorted(narrations) for row in narrations[name])
+    tokenizer = started.tokenizer if started else open_tokenizer(settings.encoder, sentences, bert=settings.bert)
+    videos = join_videos(entries, narrations, lambda texts: [tokenizer.pieces(t) for t in texts], settings.sampling)
+    if not videos:
+        raise ConfigError(f"train: none of {len(wanted)} narrated videos has an intact feature row where it is told")
+    checkpoint = started or _begin_anew(settings, tokenizer, videos, opening.seed)
+    check_fit(checkpoint.encoder, settings, videos[0])
+    measured = measure_scale(sample_videos(videos, opening.seed)) if settings.standardise_features else None
+    linear = checkpoint.encoder.video_encoder.videomlp.linear1
+    scale = Standardise(measured, linear.in_features)
+    if started:  # it reads features as they are
+        scale.unfold_from(linear)
+    facts = {"start_weights": checkpoint.start_weights, "preset": features.about["preset"]["name"]}
+    return TextVideo(checkpoint=checkpoint, videos=videos, scale=scale, facts=facts)
+
+
+def check_fit(encoder: TwoWayEncoder, settings: TextVideoSettings, video: TrainingVideo) -> None:
+    """Refuse features and samples that the encoder does not take.
+
+    Raises:
+        ConfigError: the features have another width, or windows more rows.
+    """
+    got, expected = video.entry.map_features().shape[1], encoder.config.feature_dim
+    if got != expected:
+        raise ConfigError(
+            f"[train] the features of {video.video_id} have {got} components, the encoder to start from reads "
+            f"{expected}; extract with its preset, or start from another"
+        )
+    drawn, most = settings.sampling.max_rows, encoder.config.max_video_len
+    if drawn > most:
+        raise ConfigError(
+            f"[train.objective] sampling.max_rows is {drawn}, but the encoder to start from takes {most} rows; lower it"
+        )
+
+
+def _begin_anew(
+    settings: TextVideoSettings, tokenizer: CaptionTokenizer, videos: Sequence[TrainingVideo], seed: int
+) -> DualCheckpoint:
+    width = videos[0].entry.map_features().shape[1]
+    return start_checkpoint(
+        settings.encoder, tokenizer, settings.backbone, feature_dim=width, bert=settings.bert, seed=seed
+    )
+
+
+class ScaledEncoder(nn.Module):
+    """An encoder on features that are put on one scale."""
+
+    def __init__(self, encoder: TwoWayEncoder, scale: Standardise) -> None:
+        super().__init__()
+        self.encoder, self.scale = encoder, scale
+
+    def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Return the vectors of windows and texts, (P, E) each."""
+        return self.encoder.encode_packed_video(self.scale.packed(batch.windows)), self.encoder.encode_packed_text(
+            batch.texts
+        )
+
+    def fold(self) -> None:
+        """Let the encoder take features as they are; once, after training."""
+        self.scale.fold_into(self.encoder.video_encoder.videomlp.linear1)
+
+
+def save_folded(checkpoint: DualCheckpoint, scaled: ScaledEncoder, folder: Path, training: Mapping[str, Any]) -> None:
+    """Write a trained encoder that takes features as they are."""
+    scaled.cpu().fold()
+    save_dual(checkpoint, folder, training=training)
