@@ -7,11 +7,11 @@ from pathlib import Path
 from pipeline.commands import newest_artifact
 from pipeline.config import RunConfig
 from pipeline.plan import resolve
-from stages.embed import parse_encoder
 from stages.errors import ConfigError
 from stages.retrieval import open_bundle
 from stages.retrieval.paragraph_query import read_sentences, split_sentences
 from stages.retrieval.results import Answer
+from stages.training.choice import parse_encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

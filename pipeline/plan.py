@@ -13,7 +13,7 @@ from stages.align import Align
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
-from stages.embed import Embed, EncoderChoice, parse_encoder
+from stages.embed import Embed
 from stages.errors import ConfigError
 from stages.evaluate import Evaluate
 from stages.extract import ClipConfig, Extract
@@ -22,6 +22,7 @@ from stages.index import Index
 from stages.ingest import Ingest, find_folder
 from stages.text.presence import holds_narration
 from stages.train import Train
+from stages.training.choice import EncoderChoice, parse_encoder
 
 Model = TypeVar("Model", bound=BaseModel)
 
