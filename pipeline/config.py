@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError
@@ -147,14 +147,25 @@ def _explain(path: Path, problem: Any) -> str:
 
 
 def _valid_names(sections: Sequence[str]) -> list[str]:
-    """The keys of the section at this path."""
-    model: Any = RunConfig
+    """The keys of the section at this path; a number in it is a place in a list, a name may be that of one kind."""
+    models: list[type[BaseModel]] = [RunConfig]
     for section in sections:
-        field = model.model_fields.get(section) if hasattr(model, "model_fields") else None
-        if field is None:
-            return []
-        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
+        if section.isdigit():
+            continue
+        of_kind = [model for model in models if section in _kinds(model)]
+        fields = [model.model_fields[section] for model in models if section in model.model_fields]
+        models = of_kind or [found for field in fields for found in _models_in(field.annotation)]
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _kinds(model: type[BaseModel]) -> tuple[str, ...]:
+    """By which names a union tells this model from its others."""
+    name = model.model_fields.get("name")
+    return get_args(name.annotation) if name else ()
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type holds, alone, in a list, or in a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]

@@ -22,7 +22,7 @@ from stages.index import Index
 from stages.ingest import Ingest, find_folder
 from stages.text.presence import holds_narration
 from stages.train import Train
-from stages.training.choice import EncoderChoice, parse_encoder
+from stages.training.choice import EncoderChoice, EncoderSettings, parse_encoder
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -34,6 +34,7 @@ def resolve(config: RunConfig) -> RunConfig:
         ConfigError: the media folder, the captions or the encoder are not there.
     """
     config = _absolute(config)
+    config.evaluate.check_files()
     encoder = config.encoder
     if encoder == "auto":
         media = find_folder(config.ingest.media)
@@ -68,6 +69,8 @@ def _absolute(model: Model) -> Model:
             changed[name] = value.absolute()
         elif isinstance(value, BaseModel):
             changed[name] = _absolute(value)
+        elif isinstance(value, tuple):
+            changed[name] = tuple(_absolute(item) if isinstance(item, BaseModel) else item for item in value)
     return model.model_copy(update=changed)
 
 
@@ -90,11 +93,19 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
         ),
         Evaluate(
             config.evaluate,
-            trained_here=trained,
-            checkpoint_path=_checkpoint_path(choice),
-            reports_on=(*(f"features.{backbone}" for backbone in config.extract.backbones), "paragraphs"),
+            encoder=choice,
+            encoder_settings=EncoderSettings(**config.embed.model_dump(include=set(EncoderSettings.model_fields))),
+            reports_on=_reported(config),
+            ivf=config.index.ivf,
         ),
     ]
+
+
+def _reported(config: RunConfig) -> tuple[str, ...]:
+    """What the evaluation's page shows failures and pictures of."""
+    features = tuple(f"features.{backbone}" for backbone in config.extract.backbones)
+    thumbnails = ("thumbnails",) if config.extract.thumbnails and config.imported is None else ()
+    return (*features, *thumbnails, "paragraphs")
 
 
 def _feature_stages(config: RunConfig) -> list[Stage]:

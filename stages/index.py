@@ -17,6 +17,7 @@ from stages.artifacts.sealed import Artifact
 from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
 from stages.errors import ConfigError, SchemaMismatch
 from stages.retrieval.bundle_record import SCHEMA, EncoderRecord, Probe
+from stages.retrieval.ivf import IvfSettings
 
 if TYPE_CHECKING:
     from stages.retrieval.bundle_writer import BundleContent
@@ -47,6 +48,13 @@ class IndexConfig(StageConfig):
     nprobe: int = Field(default=0, ge=0)
     target_recall: float = Field(default=0.95, ge=0, le=1)
     seed: int = Field(default=0, ge=0)
+
+    @property
+    def ivf(self) -> IvfSettings | None:
+        """How an IVF index is built; None for a flat one."""
+        if self.kind == "flat":
+            return None
+        return IvfSettings(nlist=self.nlist, nprobe=self.nprobe, target_recall=self.target_recall, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -107,12 +115,9 @@ class IndexWorker:
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
         """Write the files of the bundle; there is no input that can fail alone."""
         from stages.retrieval.bundle_writer import write_bundle
-        from stages.retrieval.ivf import IvfSettings
 
         config = self._stage.config
-        settings = IvfSettings(
-            nlist=config.nlist, nprobe=config.nprobe, target_recall=config.target_recall, seed=config.seed
-        )
+        settings = config.ivf or IvfSettings(seed=config.seed)
         content = read_content(self._inputs, self._encoder_files(out))
         out.report(0.5, f"{len(content.window_vectors)} windows")
         record = write_bundle(lambda name: out.create("index", name), content, config.kind, settings)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from stages.artifacts.hashing import hash_file
+from stages.artifacts.hashing import hash_files
 from stages.artifacts.sealed import Artifact
 from stages.contract import StageConfig
 from stages.errors import ConfigError
@@ -104,11 +104,7 @@ def encoder_identity(
 def content_of(name: str) -> dict[str, str]:
     """Hash of each file of an encoder by its name in its folder; a hub id stands for itself."""
     path = Path(name)
-    if path.is_file():
-        return {path.name: hash_file(path)}
-    if path.is_dir():
-        return {file.name: hash_file(file) for file in sorted(path.iterdir()) if file.is_file()}
-    return {"hub": name}
+    return hash_files(path) if path.exists() else {"hub": name}
 
 
 def describe_features(features: Artifact) -> str:
