@@ -69,8 +69,8 @@ def _absolute(model: Model) -> Model:
             changed[name] = value.absolute()
         elif isinstance(value, BaseModel):
             changed[name] = _absolute(value)
-        elif isinstance(value, tuple):
-            changed[name] = tuple(_absolute(item) if isinstance(item, BaseModel) else item for item in value)
+        elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+            changed[name] = tuple(_absolute(item) for item in value)
     return model.model_copy(update=changed)
 
 
