@@ -10,12 +10,12 @@ from pipeline.commands import find_newest, newest_artifact
 from pipeline.config import RunConfig
 from pipeline.plan import resolve
 from stages.artifacts.sealed import Artifact
-from stages.embed import parse_encoder
 from stages.errors import ConfigError
 from stages.ingest import find_folder
 from stages.retrieval import open_bundle
 from stages.retrieval.paragraph_query import read_sentences, split_sentences
 from stages.retrieval.results import Answer
+from stages.training.choice import parse_encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -191,12 +191,12 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
 
 def pool(configs: Sequence[RunConfig]) -> "list[PooledScore]":
     """Pool the newest evaluations of runs that differ in their seeds."""
-    from stages.evaluate import RANKS
     from stages.evaluation.bootstrap import BootstrapSettings
+    from stages.evaluation.layout import OWN_SET, RANKS
     from stages.evaluation.scoring import ProtocolSettings
     from stages.evaluation.seeds import pool_seeds
 
     first = configs[0].evaluate
     bootstrap = BootstrapSettings(num_resamples=first.num_resamples, confidence=first.confidence)
-    paths = [newest_artifact(config, "evaluation").paths(RANKS)[0] for config in configs]
+    paths = [newest_artifact(config, "evaluation").path_in(OWN_SET, RANKS) for config in configs]
     return pool_seeds(paths, settings=ProtocolSettings(ks=first.ks, seed=first.seed, bootstrap=bootstrap))

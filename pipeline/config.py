@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError
@@ -137,46 +137,47 @@ def _explain(path: Path, problem: Any) -> str:
     location, models = _located([str(part) for part in problem["loc"]])
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        valid = [name for model in models[:1] for name in model.model_fields]
+        valid = list(dict.fromkeys(name for model in models for name in model.model_fields))
         near = difflib.get_close_matches(location[-1], valid, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(valid))}"
         return f"{path}: {key}: there is no such key; {hint}"
     if problem["type"] == "union_tag_not_found":
-        kinds = [_kind_of(model) for model in _located([*location, "kind"])[1]]
-        return f"{path}: {key}.kind: this key is missing; add it, one of {', '.join(map(str, kinds))}"
+        tag = problem["ctx"]["discriminator"].strip("'")
+        tags = [value for model in _located([*location, tag])[1] for value in _tags(model)]
+        return f"{path}: {key}.{tag}: this key is missing; add it, one of {', '.join(tags)}"
     if problem["type"] == "missing":
         return f"{path}: {key}: this key is missing; add it"
     return f"{path}: {key}: got {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
-def _located(location: Sequence[str]) -> tuple[list[str], list[Any]]:
+def _located(location: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
     """A problem's place as the file spells it, and the models that its section may have.
 
-    pydantic names, within the path, the `kind` that chose one of several sections; the file does not.
+    pydantic names, within the path, the tag that chose one of several sections; the file does not.
     """
-    models: list[Any] = [RunConfig]
+    models: list[type[BaseModel]] = [RunConfig]
     spelt = []
     for number, part in enumerate(location):
-        chosen = [model for model in models if _kind_of(model) == part]
-        if chosen and number < len(location) - 1:
+        is_last = number == len(location) - 1
+        chosen = [model for model in models if part in _tags(model)]
+        if chosen and not is_last:
             models = chosen
             continue
         spelt.append(part)
-        if number < len(location) - 1:
-            models = [inner for model in models for inner in _sections(model, part)]
+        if not is_last and not part.isdigit():  # a number is a place in a list
+            fields = [model.model_fields[part] for model in models if part in model.model_fields]
+            models = [found for field in fields for found in _models_in(field.annotation)]
     return spelt, models
 
 
-def _sections(model: Any, name: str) -> list[Any]:
-    """The models that a field's value may have."""
-    field = model.model_fields.get(name)
-    if field is None:
-        return []
-    candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
-    return [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a type holds, alone, in a list, or in a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _models_in(part)]
 
 
-def _kind_of(model: Any) -> str | None:
-    """The tag by which a section is chosen, if it is one of several."""
-    field = model.model_fields.get("kind")
-    return None if field is None else str(field.default)
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    """By which values a union tells this model from its others."""
+    fields = (model.model_fields.get(name) for name in ("kind", "name"))
+    return tuple(tag for field in fields if field for tag in get_args(field.annotation))

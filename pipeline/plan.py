@@ -13,7 +13,7 @@ from stages.align import Align
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
-from stages.embed import Embed, EncoderChoice, parse_encoder
+from stages.embed import Embed
 from stages.errors import ConfigError
 from stages.evaluate import Evaluate
 from stages.extract import Extract
@@ -23,6 +23,7 @@ from stages.ingest import Ingest, find_folder
 from stages.media.settings import ClipConfig
 from stages.text.presence import holds_narration
 from stages.train import Train
+from stages.training.choice import EncoderChoice, EncoderSettings, parse_encoder
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,6 +39,7 @@ def resolve(config: RunConfig) -> RunConfig:
         raise ConfigError(
             f"[train] workers.count = {config.train.workers.count} needs [executor] kind = 'ray': inline is one process"
         )
+    config.evaluate.check_files()
     encoder = config.encoder
     if encoder == "auto":
         media = find_folder(config.ingest.media)
@@ -72,6 +74,8 @@ def _absolute(model: Model) -> Model:
             changed[name] = value.absolute()
         elif isinstance(value, BaseModel):
             changed[name] = _absolute(value)
+        elif isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
+            changed[name] = tuple(_absolute(item) for item in value)
     return model.model_copy(update=changed)
 
 
@@ -94,11 +98,19 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
         ),
         Evaluate(
             config.evaluate,
-            trained_here=trained,
-            checkpoint_path=_checkpoint_path(choice),
-            reports_on=(*(f"features.{backbone}" for backbone in config.extract.backbones), "paragraphs"),
+            encoder=choice,
+            encoder_settings=EncoderSettings(**config.embed.model_dump(include=set(EncoderSettings.model_fields))),
+            reports_on=_reported(config),
+            ivf=config.index.ivf,
         ),
     ]
+
+
+def _reported(config: RunConfig) -> tuple[str, ...]:
+    """What the evaluation's page shows failures and pictures of."""
+    features = tuple(f"features.{backbone}" for backbone in config.extract.backbones)
+    thumbnails = ("thumbnails",) if config.extract.thumbnails and config.imported is None else ()
+    return (*features, *thumbnails, "paragraphs")
 
 
 def _feature_stages(config: RunConfig) -> list[Stage]:

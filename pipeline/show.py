@@ -3,7 +3,7 @@
 import json
 
 from stages.artifacts.sealed import Artifact
-from stages.evaluate import METRICS, REPORT
+from stages.evaluation.layout import METRICS, OWN_SET, REPORT
 from stages.evaluation.summary import summary_lines
 from stages.retrieval.results import Answer, Hit, ParagraphHit
 
@@ -45,6 +45,9 @@ def _shorten(text: str, most: int = 60) -> str:
 
 
 def evaluation_text(evaluation: Artifact) -> str:
-    """The table of an evaluation: each number with its interval, and chance beside it."""
-    metrics = json.loads(evaluation.paths(METRICS)[0].read_bytes())
-    return "\n".join(["", *summary_lines(metrics), f"report: {evaluation.paths(REPORT)[0]}", ""])
+    """The table of each set of an evaluation, the run's own last: numbers with their intervals, chance beside them."""
+    lines = [""]
+    for record in sorted(evaluation.records, key=lambda record: (record.unit_id == OWN_SET, record.unit_id)):
+        metrics = json.loads(evaluation.path(record.file(METRICS)).read_bytes())
+        lines += [*summary_lines(metrics), f"report: {evaluation.path(record.file(REPORT))}", ""]
+    return "\n".join(lines)

@@ -6,91 +6,41 @@ video and the encoder alone.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from stages.artifacts.hashing import fingerprint, hash_file
+from stages.artifacts.hashing import fingerprint
 from stages.artifacts.records import CommitRecord
 from stages.artifacts.sealed import Artifact
-from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
-from stages.errors import ConfigError
-from stages.training.dataset import unit_entries
+from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit, Worker
+from stages.training.choice import EncoderChoice, EncoderSettings, describe_features, encoder_identity
+from stages.training.dataset import FeatureEntry, unit_entries
 from stages.training.embedding_tables import NARRATIONS, PARAGRAPHS, WINDOWS, TextRows, UnitTables, text_rows
 
 if TYPE_CHECKING:
-    from stages.training.embedder import Embedder
+    from stages.artifacts.shards import ShardWriter
+    from stages.training.embedder import CutVideo, Embedder
 
 SCHEMA = 1
-Kind = Literal["train", "dual", "clip", "s3d-text"]
+EMBEDDINGS, STATES = "embeddings", "states"
+STATES_TAR = "shards/states.tar"
+
+_CHANGES_NO_BYTES = {"tokenizer", "sha256", "states"}
 
 
-class EmbedConfig(StageConfig):
+class EmbedConfig(EncoderSettings):
     """How videos are cut into windows, and how the encoder is fed; the defaults are those of TempCLR's evaluation.
 
     Attributes:
         window_s: length of a window (16, or 8 to search).
         stride_s: from one start to the next (16, or 4 to search).
-        sha256: of the weights of an encoder that is given by path; None takes any.
-        tokenizer: of a published checkpoint a BERT folder or its vocab.txt, of S3D-G's text tower its word list.
-        seed: of an encoder with random weights.
-        batch_windows: windows encoded at once.
-        batch_texts: sentences encoded at once.
-        threads: CPU threads; they decide bits, so they belong to the fingerprint.
+        states: whether to write every feature row's hidden state, too, as an artifact of its own.
     """
 
     window_s: float = Field(default=16.0, gt=0)
     stride_s: float = Field(default=16.0, gt=0)
-    sha256: str | None = Field(default=None, pattern="[0-9a-fA-F]{64}")
-    tokenizer: Path | None = None
-    seed: int = Field(default=0, ge=0)
-    batch_windows: int = Field(default=16, ge=1)
-    batch_texts: int = Field(default=16, ge=1)
-    threads: int = Field(default=1, ge=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncoderChoice:
-    """Which encoder embeds.
-
-    Attributes:
-        kind: `train` the checkpoint of this run, `dual` a checkpoint of the user's, or a frozen pair.
-        path: dual: a folder of ours or a published file; clip: a folder or hub id; s3d-text: weights, None for random.
-        backbone: whose features it reads.
-        preset: how these were cut out of the videos, if the checkpoint says so.
-    """
-
-    kind: Kind
-    path: str | None = None
-    backbone: Literal["s3d", "clip"] = "s3d"
-    preset: str | None = None
-
-
-def parse_encoder(text: str, *, train_backbone: Literal["s3d", "clip"] = "s3d") -> EncoderChoice:
-    """Return what `encoder = ...` of a configuration means.
-
-    Args:
-        text: `train`, `s3d-text[:WEIGHTS]`, `clip:MODEL`, or the path of a checkpoint.
-        train_backbone: whose features training reads.
-
-    Raises:
-        ConfigError: it is none of these, or there is no such checkpoint.
-    """
-    kind, _, path = text.partition(":")
-    if text == "train":
-        return EncoderChoice(kind="train", backbone=train_backbone)
-    if kind == "s3d-text":
-        return EncoderChoice(kind="s3d-text", path=path or None)
-    if kind == "clip" and path:
-        return EncoderChoice(kind="clip", path=path, backbone="clip")
-    if not Path(text).exists():
-        raise ConfigError(
-            f"encoder = {text!r}: there is no such checkpoint; expected 'train', 's3d-text[:WEIGHTS]', 'clip:MODEL' "
-            "or the path of one"
-        )
-    backbone, preset = _features_of(Path(text))
-    return EncoderChoice(kind="dual", path=text, backbone=backbone, preset=preset)
+    states: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,11 +57,12 @@ class Embed(Stage):
     def needs(self) -> tuple[str, ...]:
         """Features of the encoder's backbone, paragraphs, and the checkpoint if this run trains one."""
         trained = ("checkpoint",) if self.encoder.kind == "train" else ()
-        return (f"features.{self.encoder.backbone}", "paragraphs", *trained)
+        return (self.encoder.features_label, "paragraphs", *trained)
 
     def outputs(self) -> tuple[Output, ...]:
-        """The embeddings."""
-        return (Output(label="embeddings", schema=SCHEMA),)
+        """The embeddings, and the hidden states if they are asked for."""
+        labels = (EMBEDDINGS, STATES) if self.config.states else (EMBEDDINGS,)
+        return tuple(Output(label=label, schema=SCHEMA) for label in labels)
 
     def resources(self) -> Resources:
         """As many cores as threads."""
@@ -120,7 +71,8 @@ class Embed(Stage):
     def units(self, inputs: Inputs) -> list[Unit]:
         """One unit a feature shard: its videos, with their narrations and paragraphs."""
         features, texts = inputs[self.needs[0]], text_rows(inputs["paragraphs"])
-        encoder = self._encoder_identity(inputs)
+        checkpoint = inputs["checkpoint"] if self.encoder.kind == "train" else None
+        encoder = encoder_identity(self.encoder, self.config, checkpoint)
         return [self._unit(features, record, texts, encoder) for record in features.records]
 
     def open(self, inputs: Inputs) -> Worker:
@@ -131,21 +83,18 @@ class Embed(Stage):
         self, features: Artifact, record: CommitRecord, texts: Mapping[str, TextRows], encoder: Mapping[str, Any]
     ) -> Unit:
         video_ids = tuple(unit_entries(features, record, self.encoder.backbone))
-        identity = {
-            "config": self.config.model_dump(mode="json", exclude={"tokenizer", "sha256"}),
+        states = {
+            "config": self.config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
             "encoder": encoder,
             "features": record.fingerprint,
-            "texts": fingerprint([texts[video_id].to_json() for video_id in video_ids if video_id in texts]),
         }
-        payload = {"features": record.unit_id}
-        return Unit(unit_id=record.unit_id, inputs=video_ids, payload=payload, identities={"embeddings": identity})
-
-    def _encoder_identity(self, inputs: Inputs) -> dict[str, Any]:
-        """What decides the encoder: the unit that trained it, or the content of its files."""
-        if self.encoder.kind == "train":
-            return {"checkpoint": [record.fingerprint for record in inputs["checkpoint"].records]}
-        paths = (self.encoder.path, self.config.tokenizer and str(self.config.tokenizer))
-        return {"kind": self.encoder.kind, "files": [content_of(path) for path in paths if path]}
+        said = fingerprint([texts[video_id].to_json() for video_id in video_ids if video_id in texts])
+        return Unit(
+            unit_id=record.unit_id,
+            inputs=video_ids,
+            payload={"features": record.unit_id},
+            identities={EMBEDDINGS: {**states, "texts": said}, STATES: states},
+        )
 
 
 class EmbedWorker:
@@ -158,82 +107,64 @@ class EmbedWorker:
         self._embedder = self._open(inputs)
 
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
-        """Write the unit's windows, narrations and paragraphs."""
-        from stages.artifacts.tables import write_table
+        """Write the unit's windows, narrations and paragraphs, and its hidden states; whatever of them is wanted."""
+        from stages.artifacts.shards import ShardWriter
 
         record = self._features.record(unit.payload["features"])
         if record is None:
             raise ValueError(f"{self._features.directory.reference}: unit {unit.unit_id} is gone since it was planned")
-        tables = UnitTables(self._embedder.encoder.dim)
         entries = unit_entries(self._features, record, self._stage.encoder.backbone)
-        for number, (video_id, entry) in enumerate(entries.items()):
-            texts = self._texts.get(video_id, TextRows())
-            tables.add(video_id, self._embedder.embed(video_id, entry, texts), texts)
-            out.report((number + 1) / len(entries))
-        for name, table in (
-            (WINDOWS, tables.windows),
-            (NARRATIONS, tables.narrations),
-            (PARAGRAPHS, tables.paragraphs),
-        ):
-            write_table(out.create("embeddings", name), table())
-        out.describe("embeddings", {**self._embedder.facts, **tables.counts})
+        if STATES in out.wanted:
+            with ShardWriter(out.create(STATES, STATES_TAR)) as shard:
+                self._embed(entries, out, shard)
+            out.describe(STATES, self._embedder.facts)
+        else:
+            self._embed(entries, out, None)
         return []
 
     def close(self) -> None:
         """Nothing is held."""
 
+    def _embed(self, entries: Mapping[str, FeatureEntry], out: Out, states: "ShardWriter | None") -> None:
+        tables = UnitTables(self._embedder.encoder.dim)
+        for number, (video_id, entry) in enumerate(entries.items()):
+            video = self._embedder.cut(video_id, entry)
+            if EMBEDDINGS in out.wanted:
+                texts = self._texts.get(video_id, TextRows())
+                tables.add(video_id, self._embedder.embed(video, texts), texts)
+            if states is not None:
+                states.add(video_id, self._state_parts(video))
+            out.report((number + 1) / len(entries))
+        if EMBEDDINGS in out.wanted:
+            self._write_tables(tables, out)
+
+    def _state_parts(self, video: "CutVideo") -> Mapping[str, Any]:
+        """One video's sample: rows that are damaged are zero and marked, as in the features."""
+        states = self._embedder.states(video)
+        states[video.damaged] = 0
+        return {"states.npy": states, "spans.npy": video.spans, "damaged.npy": video.damaged}
+
+    def _write_tables(self, tables: UnitTables, out: Out) -> None:
+        from stages.artifacts.tables import write_table
+
+        for name, table in (
+            (WINDOWS, tables.windows),
+            (NARRATIONS, tables.narrations),
+            (PARAGRAPHS, tables.paragraphs),
+        ):
+            write_table(out.create(EMBEDDINGS, name), table())
+        out.describe(EMBEDDINGS, {**self._embedder.facts, **tables.counts})
+
     def _open(self, inputs: Inputs) -> "Embedder":
-        from stages.training.embedder import Embedder, EmbedSettings
+        from stages.training.embedder import Embedder
         from stages.training.opening import open_choice
 
         config, choice = self._stage.config, self._stage.encoder
-        checkpoint = inputs["checkpoint"] if choice.kind == "train" else None
-        opened = open_choice(
-            choice.kind,
-            choice.path,
-            checkpoint,
-            sha256=config.sha256,
-            seed=config.seed,
-            tokenizer=None if config.tokenizer is None else str(config.tokenizer),
-        )
-        settings = EmbedSettings(
+        opened = open_choice(choice, config, inputs["checkpoint"] if choice.kind == "train" else None)
+        return Embedder(
+            opened,
+            config,
             window_s=config.window_s,
             stride_s=config.stride_s,
-            batch_windows=config.batch_windows,
-            batch_texts=config.batch_texts,
-            threads=config.threads,
+            features=describe_features(self._features),
         )
-        return Embedder(opened, settings, features=describe_features(self._features))
-
-
-def describe_features(features: Artifact) -> str:
-    """Whose features they are, in words, with the weights that made them: random ones are named as such."""
-    about = features.about
-    return f"{features.label.partition('.')[2]} preset {about['preset']['name']}, weights {about['weights']}"
-
-
-def content_of(name: str) -> dict[str, str]:
-    """Hash of each file of an encoder by its name in its folder; a hub id stands for itself."""
-    path = Path(name)
-    if path.is_file():
-        return {path.name: hash_file(path)}
-    if path.is_dir():
-        return {file.name: hash_file(file) for file in sorted(path.iterdir()) if file.is_file()}
-    return {"hub": name}
-
-
-def _features_of(path: Path) -> tuple[Literal["s3d", "clip"], str | None]:
-    """Whose features a checkpoint reads, and their preset: our folder says it, a published file is VideoCLIP's."""
-    import json
-
-    if not path.is_dir():
-        return "s3d", "videoclip"
-    try:
-        facts = json.loads((path / "encoder.json").read_bytes())
-        backbone, preset = facts["sizes"]["backbone"], facts.get("training", {}).get("preset")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"encoder = {path}: its encoder.json cannot be read ({type(error).__name__}: {error}); expected a folder "
-            "that `fabula export` has written"
-        ) from error
-    return "clip" if backbone == "clip" else "s3d", preset

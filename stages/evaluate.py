@@ -1,59 +1,85 @@
 """evaluate: embeddings of videos with known answers become metrics, ranks and a page that shows them.
 
-Only the test split is measured. It comes from a splits file, or, without one, from a hash of the video's id. A split
-that is too small gives a report that says so: a corpus without captions still gets its page.
+Two kinds of units. `set` measures the run on its own narrations: only the test split, which comes from a splits file
+or, without one, from a hash of the video's id; a split that is too small gives a report that says so, so that a corpus
+without captions still gets its page. Each of the configuration's benchmarks is one more unit: a data set's annotation
+files joined with the corpus and measured by a protocol. Adding one redoes no other.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.artifacts.hashing import hash_file
-from stages.artifacts.manifest import Video, read_videos
+from stages.artifacts.manifest import read_videos
 from stages.artifacts.sealed import Artifact
-from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
-from stages.datasets.splits import TEST, holdout_split, read_splits
-from stages.errors import ConfigError, Corrupt
+from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit, Worker
+from stages.evaluation.benchmarks import Benchmark, benchmark_identity
+from stages.evaluation.expected import PublishedConfig, choose_row, read_tables
+from stages.evaluation.layout import OWN_SET
+from stages.evaluation.own_split import OwnSplitConfig, choose_videos, given_training
+from stages.retrieval.ivf import IvfSettings
+from stages.training.choice import EncoderChoice, EncoderSettings, encoder_identity
 
 if TYPE_CHECKING:
-    from stages.evaluation.records import EvaluationSet, ProtocolResult
+    from stages.evaluation.report import ReportContent
     from stages.evaluation.scoring import ProtocolSettings
+    from stages.training.batch_encoder import OpenedEncoder
 
-SCHEMA = 1
-METRICS, RANKS, REPORT = "metrics.json", "ranks.parquet", "report.html"
-TRAINED_ON = "trained_on.txt"
-"""In a checkpoint's folder: the videos that it was trained on, one id a line."""
-
-_HASH_DIGITS = 12
-_CHANGES_NO_BYTES = {"splits"}
-"""Its content counts, not where it lies."""
+SCHEMA = 2
 
 
-class EvaluateConfig(StageConfig):
-    """What is measured, and how surely.
+class EvaluateConfig(OwnSplitConfig):
+    """What is measured, and how surely; which of the run's own videos, `OwnSplitConfig` says.
 
     Attributes:
-        splits: CSV `video,split,pair`; without one, videos are held out by a hash of their ids.
-        split: the split that is measured.
-        holdout_fraction: share of videos held out without a splits file; training must be given the same.
-        holdout_seed: another seed holds out others; training must be given the same.
         ks: cut-offs of R@k.
         num_resamples: of the bootstrap.
         confidence: of the intervals.
         seed: of the bootstrap.
+        benchmarks: data sets that are measured, too.
+        expected: file of published results.
+        published: rows of it that the run's own set is compared with.
     """
 
-    splits: Path | None = None
-    split: Literal["test", "val"] = "test"
-    holdout_fraction: float = Field(default=0.2, ge=0, le=1)
-    holdout_seed: int = Field(default=0, ge=0)
     ks: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
     num_resamples: int = Field(default=2_000, ge=100)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    benchmarks: tuple[Benchmark, ...] = ()
+    expected: Path | None = None
+    published: tuple[PublishedConfig, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> "EvaluateConfig":
+        names = [benchmark.name for benchmark in self.benchmarks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"benchmarks: the name {twice[0]!r} stands twice, expected once; rename one of them")
+        if self.expected is None and (self.published or any(found.published for found in self.benchmarks)):
+            raise ValueError("published names rows of a file, but expected, which is that file, is missing")
+        return self
+
+    def check_files(self) -> None:
+        """Refuse files that are not there and published rows that do not exist, before hours of work.
+
+        Raises:
+            ConfigError: one does not exist.
+        """
+        for benchmark in self.benchmarks:
+            benchmark.dataset.check(f"{benchmark.where} dataset.")
+        if self.expected is not None:
+            tables = read_tables(self.expected)
+            for where, published in self.compared():
+                choose_row(tables, published, where)
+
+    def compared(self) -> list[tuple[str, PublishedConfig]]:
+        """Every row that something is compared with, and the section that names it."""
+        named = [("[evaluate]", self.published), *((found.where, found.published) for found in self.benchmarks)]
+        return [(where, published) for where, rows in named for published in rows]
 
 
 @dataclass(frozen=True)
@@ -62,81 +88,99 @@ class Evaluate(Stage):
 
     Attributes:
         config: what a run's file says of it.
-        trained_here: the encoder is the `checkpoint` of this run: its loss and its training videos are shown.
-        checkpoint_path: the encoder is a checkpoint that the user gave; its folder may say what it was trained on.
+        encoder: which encoder the benchmarks are measured with.
+        encoder_settings: how it is opened and fed.
         reports_on: labels of other artifacts of this run whose failures the page counts, such as `features.s3d`.
+        ivf: how the run's index is built, if it is an approximate one.
     """
 
     config: EvaluateConfig
-    trained_here: bool = False
-    checkpoint_path: Path | None = None
+    encoder: EncoderChoice
+    encoder_settings: EncoderSettings
     reports_on: tuple[str, ...] = ()
+    ivf: IvfSettings | None = None
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: published rules, baselines, warnings and thumbnails beside the scores
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The manifest for names, the embeddings, the checkpoint if this run trained one, and what is reported on."""
-        trained = ("checkpoint",) if self.trained_here else ()
-        return ("manifest", *self.reports_on, *trained, "embeddings")
+        """The manifest for names, the embeddings, and whatever is read, measured or reported on."""
+        read = (label for benchmark in self.config.benchmarks for label in self.labels_of(benchmark))
+        index = ("index",) if self.ivf else ()
+        labels = ("manifest", *self.reports_on, *read, *self._checkpoint_label, "embeddings", *index)
+        return tuple(dict.fromkeys(labels))
+
+    def labels_of(self, benchmark: Benchmark) -> tuple[str, ...]:
+        """Labels of what a benchmark's protocol reads, the features first."""
+        return benchmark.protocol.reads(self.encoder)
 
     def outputs(self) -> tuple[Output, ...]:
         """Metrics, ranks and report."""
         return (Output(label="evaluation", schema=SCHEMA),)
 
+    def resources(self) -> Resources:
+        """As many cores as the encoder has threads."""
+        return Resources(num_cpus=self.encoder_settings.threads)
+
     def units(self, inputs: Inputs) -> list[Unit]:
-        """One unit, the set: the page names every artifact that it read, so all of them decide its bytes."""
-        chosen = self._choose(read_videos(inputs["manifest"])) | self._given_training()
-        identity = {
-            "config": self.config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
+        """The run's own set, whose page names every artifact that it read, and one unit a benchmark."""
+        given = given_training(self.encoder)
+        chosen = choose_videos(self.config, read_videos(inputs["manifest"])) | given
+        own = {
+            "config": self.config.model_dump(mode="json", include={"split", "ks"}),
+            "how": self._how(self.config.published),
             "split": chosen,
-            "inputs": {label: inputs[label].fingerprint for label in self.needs},
+            "inputs": {label: inputs[label].fingerprint for label in self._own_labels},
+            "index": self.ivf and [record.fingerprint for record in inputs["index"].records],
         }
-        return [Unit(unit_id="set", inputs=("set",), payload=chosen, identities={"evaluation": identity})]
+        units = [Unit(unit_id=OWN_SET, inputs=(OWN_SET,), payload=chosen, identities={"evaluation": own})]
+        for benchmark in self.config.benchmarks:
+            identity = self._identity(benchmark, inputs, given)
+            units.append(
+                Unit(
+                    unit_id=benchmark.name,
+                    inputs=(benchmark.name,),
+                    payload=given,
+                    identities={"evaluation": identity},
+                )
+            )
+        return units
 
     def open(self, inputs: Inputs) -> Worker:
-        """Nothing is loaded yet: the unit reads what it needs."""
+        """Nothing is loaded yet: a unit reads what it needs."""
         return EvaluateWorker(self, inputs)
 
-    def _choose(self, videos: list[Video]) -> dict[str, Any]:
-        """The split's videos and pairs, and where they come from, in words."""
-        path, split = self.config.splits, self.config.split
-        if path is None:
-            return self._hold_out(videos)
-        if not path.is_file():
-            raise ConfigError(f"[evaluate] splits = {path}: there is no such file; expected a CSV video,split,pair")
-        splits = read_splits(path, videos)
-        video_ids = splits.video_ids(split)
-        source = f"{path.name} (xxh3 {hash_file(path)[:_HASH_DIGITS]}) names {len(video_ids)} videos for {split}"
-        if splits.absent:
-            source += f"; {len(splits.absent)} of its rows name no video of the corpus"
-        if splits.without_split:
-            source += f"; {len(splits.without_split)} videos of the corpus are in no split"
-        members = set(video_ids)
-        pairs = {name: list(ids) for name, ids in splits.pairs.items() if members.issuperset(ids)}
-        return {"video_ids": list(video_ids), "pairs": pairs, "source": source}
+    @property
+    def _checkpoint_label(self) -> tuple[str, ...]:
+        return ("checkpoint",) if self.encoder.kind == "train" else ()
 
-    def _given_training(self) -> dict[str, Any]:
-        """Which videos a given checkpoint was trained on, if train of ours made it; None if it does not say."""
-        listed = self.checkpoint_path and self.checkpoint_path / TRAINED_ON
-        trained_on = listed.read_text().split() if listed and listed.is_file() else None
-        return {"given_checkpoint": self.checkpoint_path is not None, "trained_on": trained_on}
+    @property
+    def _own_labels(self) -> tuple[str, ...]:
+        """What the page of the run's own set is made from."""
+        return tuple(dict.fromkeys(("manifest", *self.reports_on, *self._checkpoint_label, "embeddings")))
 
-    def _hold_out(self, videos: list[Video]) -> dict[str, Any]:
-        if self.config.split != TEST:
-            raise ConfigError(
-                f"[evaluate] split = {self.config.split!r} needs a splits file: without one there is only 'test'; "
-                "set splits, or leave split away"
+    def _how(self, published: tuple[PublishedConfig, ...]) -> dict[str, Any]:
+        """How sure numbers are, and what they are compared with."""
+        compared = [row.model_dump(mode="json") for row in published]
+        tables = hash_file(self.config.expected) if compared and self.config.expected else None
+        bootstrap = self.config.model_dump(mode="json", include={"num_resamples", "confidence", "seed"})
+        return {**bootstrap, "published": [compared, tables]}
+
+    def _identity(self, benchmark: Benchmark, inputs: Inputs, given: Mapping[str, Any]) -> dict[str, Any]:
+        identity = benchmark_identity(benchmark, self.labels_of(benchmark), inputs)
+        identity["how"] = self._how(benchmark.published) | {"ivf": self.ivf and repr(self.ivf)}
+        if benchmark.protocol.asks_encoder:
+            checkpoint = inputs["checkpoint"] if self.encoder.kind == "train" else None
+            fed = self.encoder_settings.model_dump(
+                mode="json", include={"seed", "batch_windows", "batch_texts", "threads"}
             )
-        fraction, seed = self.config.holdout_fraction, self.config.holdout_seed
-        held = [video.video_id for video in videos if holdout_split(video.video_id, fraction, seed) == TEST]
-        source = f"no splits file: {len(held)} of {len(videos)} videos held out by a hash of their ids (seed {seed})"
-        return {"video_ids": held, "pairs": {}, "source": source}
+            identity["encoder"] = [dict(encoder_identity(self.encoder, self.encoder_settings, checkpoint)), fed, given]
+        return identity
 
 
 class EvaluateWorker:
-    """Measures the set."""
+    """Measures a unit; the encoder is opened once, by the first benchmark that asks for it."""
 
     def __init__(self, stage: Evaluate, inputs: Inputs) -> None:
         self._stage = stage
@@ -144,88 +188,60 @@ class EvaluateWorker:
 
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
         """Write metrics, ranks and report; a set that cannot be measured is a report that says so, no failure."""
-        from stages.artifacts.hashing import pretty_json
-        from stages.evaluation.reading import read_evaluation_set
-        from stages.evaluation.results import metrics_document
-
-        config = self._stage.config
-        checkpoint = self._artifacts.get("checkpoint")
-        evaluation = read_evaluation_set(self._artifacts["embeddings"], checkpoint, unit.payload, config.split)
-        settings = self._settings()
-        out.report(0.2, f"{len(evaluation.videos)} videos")
-        results = measure(evaluation, settings)
-        out.report(0.9)
-        with out.create("evaluation", METRICS) as file:
-            file.write(pretty_json(metrics_document(evaluation, results, settings)))
-        self._write_ranks(results, out)
-        with out.create("evaluation", REPORT) as file:
-            file.write(self._page(evaluation, results, settings).encode())
-        evaluated = sum(1 for result in results if result.ranked is not None)
-        out.describe(
-            "evaluation", {"videos": len(evaluation.videos), "protocols": len(results), "evaluated": evaluated}
-        )
+        benchmark = next((found for found in self._stage.config.benchmarks if found.name == unit.unit_id), None)
+        content = self._measure_own(unit) if benchmark is None else self._measure(benchmark, unit)
+        out.report(0.9, f"{content.subject.num_videos} videos")
+        self._write(content, benchmark.published if benchmark else self._stage.config.published, out)
         return []
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _settings(self) -> "ProtocolSettings":
+    def _measure_own(self, unit: Unit) -> "ReportContent":
+        from stages.evaluation.own_set import measure_own_set
+
+        labels = (*self._stage._own_labels, "thumbnails")
+        artifacts = {label: self._artifacts[label] for label in labels if label in self._artifacts}
+        return measure_own_set(artifacts, unit.payload, self._stage.config.split, self._settings(OWN_SET))
+
+    def _measure(self, benchmark: Benchmark, unit: Unit) -> "ReportContent":
+        from stages.evaluation.benchmark_run import BenchmarkTools, measure_benchmark
+        from stages.evaluation.reading import trained_videos
+
+        def trained_on(random_weights: bool) -> frozenset[str] | None:
+            return trained_videos(self._artifacts.get("checkpoint"), unit.payload, random_weights=random_weights)
+
+        tools = BenchmarkTools(
+            artifacts=self._artifacts,
+            open_encoder=lambda: self._encoder,
+            encoder_settings=self._stage.encoder_settings,
+            trained_on=trained_on,
+        )
+        return measure_benchmark(benchmark, self._stage.labels_of(benchmark), tools, self._settings(benchmark.name))
+
+    @cached_property
+    def _encoder(self) -> "OpenedEncoder":
+        from stages.training.opening import open_choice
+
+        return open_choice(self._stage.encoder, self._stage.encoder_settings, self._artifacts.get("checkpoint"))
+
+    def _settings(self, unit_id: str) -> "ProtocolSettings":
         from stages.evaluation.bootstrap import BootstrapSettings
         from stages.evaluation.scoring import ProtocolSettings
 
-        config = self._stage.config
+        config, ivf, index = self._stage.config, self._stage.ivf, None
+        if ivf is not None:
+            from stages.evaluation.approximate import IndexOfGallery, IndexOfRun
+
+            index = IndexOfRun(self._artifacts["index"]) if unit_id == OWN_SET else IndexOfGallery(ivf)
         bootstrap = BootstrapSettings(num_resamples=config.num_resamples, confidence=config.confidence)
-        return ProtocolSettings(ks=config.ks, seed=config.seed, bootstrap=bootstrap)
+        return ProtocolSettings(ks=config.ks, seed=config.seed, bootstrap=bootstrap, index=index)
 
-    def _write_ranks(self, results: "list[ProtocolResult]", out: Out) -> None:
-        from stages.artifacts.tables import FLOAT64, STRING, columns_table, write_table
-        from stages.evaluation.results import rank_rows
+    def _write(self, content: "ReportContent", published: tuple[PublishedConfig, ...], out: Out) -> None:
+        from stages.evaluation.writing import write_evaluation
 
-        types = {"protocol": STRING, "query_id": STRING, "rank": FLOAT64, "target_id": STRING, "score": FLOAT64}
-        write_table(out.create("evaluation", RANKS), columns_table(types, rank_rows(results)))
-
-    def _page(self, evaluation: "EvaluationSet", results: "list[ProtocolResult]", settings: "ProtocolSettings") -> str:
-        from stages.evaluation.alignments import choose_examples
-        from stages.evaluation.reading import count_failures, provenance, read_history
-        from stages.evaluation.report import ReportContent, render_report
-
-        checkpoint = self._artifacts.get("checkpoint")
-        by_dtw = next(result.ranked for result in results if result.name == "paragraph_to_video.dtw")
-        return render_report(
-            ReportContent(
-                evaluation=evaluation,
-                results=results,
-                settings=settings,
-                history=read_history(checkpoint) if checkpoint else None,
-                alignments=choose_examples(evaluation, by_dtw),
-                failures=count_failures(self._artifacts),
-                provenance=provenance(self._artifacts),
-            )
-        )
-
-
-def measure(evaluation: "EvaluationSet", settings: "ProtocolSettings") -> "list[ProtocolResult]":
-    """Run every protocol.
-
-    Args:
-        evaluation: the split.
-        settings: cut-offs and bootstrap.
-
-    Returns:
-        Their results in the order of the report.
-
-    Raises:
-        Corrupt: a vector of the embeddings gives a score that is no number.
-    """
-    from stages.evaluation.protocols.clip_retrieval import clip_retrieval
-    from stages.evaluation.protocols.order_pairs import order_pairs
-    from stages.evaluation.protocols.paragraph_retrieval import paragraph_retrieval
-
-    try:
-        return [
-            result
-            for protocol in (order_pairs, paragraph_retrieval, clip_retrieval)
-            for result in protocol(evaluation, settings)
-        ]
-    except ValueError as error:
-        raise Corrupt(f"the embeddings cannot be scored: {error}; run `fabula verify`, then embed again") from error
+        tables = read_tables(self._stage.config.expected) if published and self._stage.config.expected else {}
+        write_evaluation(content, published, tables, lambda name: out.create("evaluation", name))
+        evaluated = sum(1 for result in content.results if result.scores)
+        counts = {"videos": content.subject.num_videos, "protocols": len(content.results), "evaluated": evaluated}
+        out.describe("evaluation", counts)

@@ -31,11 +31,11 @@ from stages.retrieval.content import (
     read_vectors,
     video_columns,
 )
+from stages.retrieval.ivf import IvfSettings
 from stages.text.names import NameIndex
 
 if TYPE_CHECKING:
     from stages.retrieval.clips import ClipSource
-    from stages.retrieval.ivf import IvfSettings
     from stages.retrieval.ivf_build import TrainedLists
     from stages.retrieval.vectors import Vectors
 
@@ -65,6 +65,13 @@ class IndexConfig(StageConfig):
     seed: int = Field(default=0, ge=0)
     most_growth: float = Field(default=2.0, ge=0)
     without: tuple[str, ...] = ()
+
+    @property
+    def ivf(self) -> IvfSettings | None:
+        """How an IVF index is built; None for a flat one."""
+        if self.kind == "flat":
+            return None
+        return IvfSettings(nlist=self.nlist, nprobe=self.nprobe, target_recall=self.target_recall, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -274,10 +281,10 @@ class IndexWorker:
             if not shards or record.unit_id in shards:
                 yield matrix(read_table(embeddings.path(record.file(WINDOWS)), ["vector"]), "vector")
 
-    def _settings(self) -> "IvfSettings":
-        from stages.retrieval.ivf import IvfSettings
-
-        return IvfSettings(**self._stage.config.model_dump(include={"nlist", "nprobe", "target_recall", "seed"}))
+    def _settings(self) -> IvfSettings:
+        if self._stage.config.ivf is None:
+            raise ValueError("a flat index has no lists")
+        return self._stage.config.ivf
 
     def _encoder_files(self, out: Out) -> Mapping[str, Path]:
         """The files of a trained encoder, by the names under which it opens."""

@@ -56,3 +56,11 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> "SmallRun":
     run.fabula("corpus")
     run.fabula("run")
     return run
+
+
+@pytest.fixture(scope="session")
+def step_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder that has learnt what six steps look like, trained by the stage."""
+    from tests.benchmark_samples import train_encoder
+
+    return train_encoder(tmp_path_factory.mktemp("steps"))

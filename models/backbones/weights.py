@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from models.backbones.restricted_pickle import load_torch_pickle
 from models.backbones.s3d import S3D
 from models.backbones.s3d_text import WordList
+from models.backbones.torch_pickle import load_torch_pickle
 
 
 def file_sha256(path: Path) -> str:

@@ -67,6 +67,19 @@ class JointEncoder(Protocol):
     def encode_windows(self, features: Tensor, mask: Tensor) -> Tensor:
         """Encode windows: (B, T, D) float32 and (B, T) bool -> (B, E) float32."""
 
+    def encode_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """Encode every clip by itself, in its window's context if the encoder has one.
+
+        Args:
+            features: (B, T, D) float32.
+            mask: (B, T) bool, True where a clip is real.
+            cls_visible: Whether a [CLS] token may be attended to; the published localisation heads mask it out. An
+                encoder without one does not look at it.
+
+        Returns:
+            (B, T, E) float32; what stands where `mask` is False means nothing.
+        """
+
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode B texts -> (B, E) float32."""
 
@@ -94,6 +107,11 @@ class DualJoint:
         return self.checkpoint.encoder.encode_video(features.float(), mask)
 
     @torch.inference_mode()
+    def encode_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """Return the hidden state of every clip: (B, T, D) float32, (B, T) bool -> (B, T, E) float32."""
+        return self.checkpoint.encoder.encode_video_states(features.float(), mask, cls_visible=cls_visible)
+
+    @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode B texts -> (B, E) float32."""
         if not texts:
@@ -118,6 +136,11 @@ class ClipPair:
     def encode_windows(self, features: Tensor, mask: Tensor) -> Tensor:
         """Encode windows: (B, T, D) float32 image features, (B, T) bool -> (B, E) float32 of length 1."""
         return F.normalize(masked_mean(F.normalize(features.float(), dim=2), _never_empty(mask)), dim=1)
+
+    @torch.inference_mode()
+    def encode_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """Return the direction of every frame: (B, T, D) float32, (B, T) bool -> (B, T, E) float32 of length 1."""
+        return F.normalize(features.float(), dim=2)
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -153,14 +176,22 @@ class S3DText:
         Raises:
             ValueError: The rows have another width.
         """
+        return masked_mean(self.encode_states(features, mask), _never_empty(mask))
+
+    @torch.inference_mode()
+    def encode_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """Return every clip's `video_embedding`: (B, T, 512) or (B, T, 1024) float32 -> (B, T, 512) float32.
+
+        Raises:
+            ValueError: The rows have another width.
+        """
         rows = features.float()
         if rows.ndim != 3 or rows.shape[2] not in self.feature_dims:
             got = tuple(rows.shape)
             expected = "(B, T, 512) video_embedding or (B, T, 1024) mixed_5c"
             raise ValueError(f"S3D windows: got features of shape {got}, expected {expected}")
-        if rows.shape[2] == MIXED_5C_DIM:
-            rows = self._fc(rows)
-        return masked_mean(rows, _never_empty(mask))
+        embeddings: Tensor = self._fc(rows) if rows.shape[2] == MIXED_5C_DIM else rows
+        return embeddings
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:

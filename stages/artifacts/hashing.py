@@ -41,3 +41,9 @@ def hash_file(path: Path) -> str:
         while chunk := file.read(CHUNK_BYTES):
             state.update(chunk)
     return state.hexdigest()
+
+
+def hash_files(path: Path) -> dict[str, str]:
+    """The hash of a file, or of each file of a folder, by its name there."""
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    return {file.name: hash_file(file) for file in files}

@@ -128,6 +128,18 @@ class Artifact:
         """The files with a logical name, one a unit, in the order of the units."""
         return [self.path(record.file(name)) for record in self.records]
 
+    def path_in(self, unit_id: str, name: str) -> Path:
+        """The file of one unit with a logical name.
+
+        Raises:
+            NotSealed: the unit is not committed.
+            Corrupt: it has no such file.
+        """
+        record = self.record(unit_id)
+        if record is None:
+            raise NotSealed(f"{self.directory.reference}: unit {unit_id} is not committed; run the stage again")
+        return self.path(record.file(name))
+
     def check_schema(self, expected: int) -> None:
         """Refuse an artifact of another schema.
 

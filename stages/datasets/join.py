@@ -1,7 +1,7 @@
-"""Which videos of a data set are there: in the manifest, and with features. A score says so."""
+"""Which videos of a data set are there: in the manifest, with features, with an intact row. A score says so."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.datasets.records import Annotations, DatasetVideo
 from stages.errors import ConfigError
@@ -14,12 +14,13 @@ _SHOWN = 5  # ids of each kind in a sentence
 class Joined:
     """The videos of a data set against a manifest and a set of features; all in the order of the data set.
 
-    present + absent + without features = the data set's videos (distinct source ids).
+    present + absent + without features + damaged = the data set's videos (distinct source ids).
 
     Attributes:
         video_ids: the manifest's video by source id, of those that can be used.
         absent: source ids that no video of the manifest has.
         without_features: source ids of videos that the manifest has, but the features have not.
+        damaged: source ids of videos whose feature rows are all damaged.
         copies: (source id, earlier source id) of present ones that mean one video, as their files have the same bytes.
     """
 
@@ -27,25 +28,33 @@ class Joined:
     absent: tuple[str, ...]
     without_features: tuple[str, ...]
     copies: tuple[tuple[str, str], ...]
+    damaged: tuple[str, ...] = ()
 
     @property
     def num_videos(self) -> int:
         """Of the data set."""
-        return len(self.video_ids) + len(self.absent) + len(self.without_features)
+        return len(self.video_ids) + sum(map(len, self.missing.values()))
+
+    @property
+    def missing(self) -> Mapping[str, tuple[str, ...]]:
+        """Source ids of those that cannot be used, by what they lack."""
+        return {"absent": self.absent, "without_features": self.without_features, "damaged": self.damaged}
 
     def select(self, annotations: Annotations) -> Annotations:
         """The annotations of the videos that can be used."""
         return annotations.only(self.video_ids)
 
+    def without_damaged(self, source_ids: Collection[str]) -> "Joined":
+        """The same, some of its videos being of no use, as all their rows are damaged."""
+        kept = {source_id: video_id for source_id, video_id in self.video_ids.items() if source_id not in source_ids}
+        damaged = tuple(source_id for source_id in self.video_ids if source_id in source_ids)
+        copies = tuple(pair for pair in self.copies if kept.keys() >= set(pair))
+        return replace(self, video_ids=kept, damaged=(*self.damaged, *damaged), copies=copies)
+
     def counts(self) -> dict[str, int]:
-        """Counts for a record: videos, present, absent, without_features, copies."""
-        return {
-            "videos": self.num_videos,
-            "present": len(self.video_ids),
-            "absent": len(self.absent),
-            "without_features": len(self.without_features),
-            "copies": len(self.copies),
-        }
+        """Counts for a record: videos, present, absent, without_features, damaged, copies."""
+        missing = {reason: len(source_ids) for reason, source_ids in self.missing.items()}
+        return {"videos": self.num_videos, "present": len(self.video_ids), **missing, "copies": len(self.copies)}
 
     def sentence(self) -> str:
         """One line for a report, such as `2 of 4 videos are scored; 2 are absent (a, b)`."""
@@ -54,6 +63,8 @@ class Joined:
             parts.append(f"{len(self.absent)} are absent ({_first(self.absent)})")
         if self.without_features:
             parts.append(f"{len(self.without_features)} have no features ({_first(self.without_features)})")
+        if self.damaged:
+            parts.append(f"{len(self.damaged)} are damaged from end to end ({_first(self.damaged)})")
         if self.copies:
             parts.append(f"{len(self.copies)} are copies of another ({_first([name for name, _ in self.copies])})")
         return "; ".join(parts)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from models.backbones.restricted_pickle import READING_FAILURES, load_plain_pickle
 from stages.errors import ConfigError
 
 
@@ -12,13 +13,10 @@ def load_pickled_list(path: Path) -> Any:
     Raises:
         ConfigError: the file cannot be read, is no pickle, or asks for a function to be called.
     """
-    # Here, because it brings torch along and planning reads annotations, too.
-    from models.backbones import restricted_pickle
-
-    failures: tuple[type[Exception], ...] = (ValueError, *restricted_pickle.READING_FAILURES)
+    failures: tuple[type[Exception], ...] = (ValueError, *READING_FAILURES)
     try:
         with path.open("rb") as file:
-            return restricted_pickle._load(file)
+            return load_plain_pickle(file)
     except failures as error:
         raise ConfigError(
             f"{path}: cannot be read as a pickled list ({type(error).__name__}: {error}); "

@@ -4,8 +4,10 @@ Times are float64 seconds, intervals half-open [start_s, end_s). A `source_id` i
 `join` says which video of a manifest it means.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+from stages.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,30 @@ class Annotations:
         groups = {(video.source_id, video.group) for video in videos}
         segments = (item for item in kept.segments if not item.group or (item.source_id, item.group) in groups)
         return replace(kept, videos=videos, segments=tuple(segments))
+
+
+def merged(name: str, parts: Sequence[Annotations]) -> Annotations:
+    """One set of several files, such as those of its splits.
+
+    Args:
+        name: of the whole.
+        parts: at least one; they share their classes, of which a part may know only the first.
+
+    Raises:
+        ConfigError: a video stands in two of them.
+    """
+    owner: dict[str, str] = {}
+    for part in parts:
+        for video in part.videos:
+            if owner.setdefault(video.source_id, part.name) != part.name:
+                raise ConfigError(
+                    f"{name}: the video {video.source_id!r} is in {owner[video.source_id]} and in {part.name}, "
+                    "expected in one; name files of one publication"
+                )
+    listed = ("videos", "captions", "segments", "questions", "moments", "labelled", "tasks", "remarks")
+    joined = {kind: tuple(item for part in parts for item in getattr(part, kind)) for kind in listed}
+    shared = {kind: max((getattr(part, kind) for part in parts), key=len) for kind in ("classes", "steps")}
+    return Annotations(name=name, **joined, **shared)
 
 
 def paragraphs(captions: Collection[Caption]) -> Mapping[str, str]:

@@ -4,7 +4,8 @@ Files: `youcookii_annotations_trainval.json` (official), `splits/{train,val}_lis
 `validation_youcook.csv` (MIL-NCE), `youcook_{train,val}.pkl` (HowTo100M's metadata_eval, which VideoCLIP's lists are).
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stages.datasets.distinct import Distinct
@@ -121,3 +122,22 @@ def _clip_name(path: Path, at: int, entry: object) -> ClipName:
             f"{path}: [{at}]: got id {name!r} and caption {text!r}, expected texts, the id as 'video_annotation number'"
         )
     return ClipName(source_id=source_id, index=int(index), text=text)
+
+
+def only_listed(annotations: Annotations, clips: Sequence[ClipName]) -> Annotations:
+    """The annotations of the listed clips alone, and of the videos that have any.
+
+    Raises:
+        ConfigError: a listed clip has no annotation.
+    """
+    wanted = {(clip.source_id, clip.index) for clip in clips}
+    captions = tuple(caption for caption in annotations.captions if (caption.source_id, caption.index) in wanted)
+    if len(captions) != len(wanted):
+        source_id, index = min(wanted - {(caption.source_id, caption.index) for caption in captions})
+        raise ConfigError(
+            f"{annotations.name}: {len(wanted) - len(captions)} of {len(wanted)} listed clips have no annotation, the "
+            f"first is {source_id}_{index}; name the list and the annotations that belong together"
+        )
+    listed = {caption.source_id for caption in captions}
+    videos = tuple(video for video in annotations.videos if video.source_id in listed)
+    return replace(annotations, videos=videos, captions=captions)

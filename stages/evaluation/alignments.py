@@ -1,44 +1,19 @@
 """The alignments that the report shows: which paragraph goes with which windows, and by which path."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.alignment.dtw import dtw_reference
-from stages.evaluation.protocols.clip_retrieval import windows_of_narrations
 from stages.evaluation.protocols.paragraph_retrieval import paragraphs_of
+from stages.evaluation.protocols.window_retrieval import windows_of_narrations
 from stages.evaluation.records import F32, F64, EvaluatedVideo, EvaluationSet, RankedQueries
+from stages.evaluation.sections import AlignmentExample
 
 _MIN_SENTENCES = 3
 _MAX_CELLS = 6000
 """A larger picture would make the page heavy and shows nothing more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlignmentExample:
-    """One paragraph against one video.
-
-    Attributes:
-        title: What is compared.
-        note: What to see in it.
-        texts: S sentences.
-        similarity: (S, N) float64 cosines.
-        path: (sentence, window) cells of the hard DTW path in order.
-        told: (S, N) bool, the windows that the transcript names; all False for another video.
-        spans: (N, 2) float64 seconds.
-        score: Of the path: minus its total cost over its cells.
-    """
-
-    title: str
-    note: str
-    texts: tuple[str, ...]
-    similarity: F64
-    path: tuple[tuple[int, int], ...]
-    told: NDArray[np.bool_]
-    spans: F64
-    score: float
 
 
 def cosines(texts: F32, windows: F32) -> F64:
@@ -122,6 +97,7 @@ def _example(
         told=told,
         spans=shown.window_spans,
         score=float(alignment.score),
+        video_id=shown.video_id,
     )
 
 

@@ -1,15 +1,15 @@
-"""How sure a number is: percentile bootstrap over queries, pairs, or pairs of several seeds.
+"""How sure a number is: percentile bootstrap over queries, pairs, pairs of several seeds, or weighted units.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval). Queries are
 resampled as if independent; queries of one video are not quite, so intervals of clip retrieval are a little narrow.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from stages.evaluation.records import F64, I64
+from stages.evaluation.records import F64, I64, Outcome
 
 _BLOCK_CELLS = 2_000_000
 """Resampled indices that stand in memory at once."""
@@ -77,9 +77,7 @@ def bootstrap(
     if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"values must be (N,) finite numbers with N >= 1, got shape {values.shape}")
     resampled = [statistic(values[rows]) for rows in _resamples(values.size, rng, settings.num_resamples)]
-    outside = 50.0 * (1.0 - settings.confidence)
-    low, high = np.percentile(np.concatenate(resampled), [outside, 100.0 - outside])
-    return Estimate(value=float(statistic(values[None])[0]), low=float(low), high=float(high))
+    return _estimate(float(statistic(values[None])[0]), resampled, settings)
 
 
 def paired_bootstrap(
@@ -122,6 +120,85 @@ def pair_accuracy(choices: F64, *, rng: np.random.Generator, settings: Bootstrap
     if choices.ndim != 2 or choices.shape[1] != 2:
         raise ValueError(f"choices must be (pairs, 2), got {choices.shape}")
     return bootstrap(choices.mean(axis=1), means, rng=rng, settings=settings)
+
+
+def outcome_bootstrap(
+    outcome: Outcome, *, rng: np.random.Generator, settings: BootstrapSettings | None = None
+) -> Estimate:
+    """Estimate a weighted mean, resampling units within their groups.
+
+    Args:
+        outcome: at least one unit.
+        rng: Source of the resamples.
+        settings: Number of resamples and confidence.
+
+    Returns:
+        The mean over groups of each group's weighted mean, and its interval.
+
+    Raises:
+        ValueError: there is no unit, a value is not finite, or a weight is not positive.
+    """
+    settings, mean = settings or BootstrapSettings(), _GroupedMean(outcome)
+    return _estimate(mean.value, [mean(rows) for rows in mean.resamples(rng, settings.num_resamples)], settings)
+
+
+def paired_outcome_bootstrap(
+    first: Outcome, second: Outcome, *, rng: np.random.Generator, settings: BootstrapSettings | None = None
+) -> Estimate:
+    """Estimate the difference first - second of a metric that was measured on the same units.
+
+    Args:
+        first: at least one unit.
+        second: the same units in the same order and groups.
+        rng: Source of the resamples.
+        settings: Number of resamples and confidence.
+
+    Raises:
+        ValueError: the units differ, or as `outcome_bootstrap`.
+    """
+    if (first.unit_ids, first.groups) != (second.unit_ids, second.groups):
+        raise ValueError(f"paired outcomes of {first.metric} need the same units in the same order")
+    settings, one, other = settings or BootstrapSettings(), _GroupedMean(first), _GroupedMean(second)
+    resampled = [one(rows) - other(rows) for rows in one.resamples(rng, settings.num_resamples)]
+    return _estimate(one.value - other.value, resampled, settings)
+
+
+class _GroupedMean:
+    """An outcome in the order of its groups, so that one call gives the metric of many resamples."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        values, weights = outcome.values, outcome.weights
+        if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all() or not (weights > 0).all():
+            raise ValueError(f"{outcome.metric}: values must be (U,) finite with U >= 1 and positive weights")
+        groups = np.array(outcome.groups or [""] * values.size)
+        order = np.argsort(groups, kind="stable")
+        _, self._starts, self._sizes = np.unique(groups[order], return_index=True, return_counts=True)
+        self._weighted, self._weights = (values * weights)[order], weights[order]
+
+    @property
+    def value(self) -> float:
+        """On the units themselves."""
+        return float(self(np.arange(self._weights.size)[None])[0])
+
+    def __call__(self, rows: I64) -> F64:
+        """(B, U) resampled units, group by group -> (B,)."""
+        top = np.add.reduceat(self._weighted[rows], self._starts, axis=1)
+        bottom = np.add.reduceat(self._weights[rows], self._starts, axis=1)
+        return np.asarray((top / bottom).mean(axis=1))
+
+    def resamples(self, rng: np.random.Generator, num_resamples: int) -> Iterator[I64]:
+        """Blocks (B, U) of units, each drawn within its group."""
+        block = max(1, _BLOCK_CELLS // self._weights.size)
+        for start in range(0, num_resamples, block):
+            count = min(block, num_resamples - start)
+            groups = zip(self._starts.tolist(), self._sizes.tolist(), strict=True)
+            yield np.concatenate([first + rng.integers(0, size, size=(count, size)) for first, size in groups], axis=1)
+
+
+def _estimate(value: float, resampled: Sequence[F64], settings: BootstrapSettings) -> Estimate:
+    outside = 50.0 * (1.0 - settings.confidence)
+    low, high = np.percentile(np.concatenate(resampled), [outside, 100.0 - outside])
+    return Estimate(value=value, low=float(low), high=float(high))
 
 
 def _resamples(num_values: int, rng: np.random.Generator, num_resamples: int) -> Iterator[I64]:

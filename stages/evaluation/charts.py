@@ -16,6 +16,7 @@ _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 420, 220, 44, 30, 12
 _MAX_POINTS = 240
 _DOTTED_FROM = 12
 _CELL_HEIGHT, _MAP_LEFT, _MAP_TOP = 24.0, 26.0, 6.0
+_STRIP_WIDTH, _STRIP_HEIGHT = 64.0, 44.0
 _BIN_EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
@@ -85,7 +86,9 @@ def rank_bins(gallery_size: int) -> list[int]:
     return [*inner[:7], gallery_size]
 
 
-def alignment_map(similarity: F64, path: Sequence[tuple[int, int]], told: NDArray[np.bool_], spans: F64) -> str:
+def alignment_map(
+    similarity: F64, path: Sequence[tuple[int, int]], told: NDArray[np.bool_], spans: F64, strip: Sequence[str] = ()
+) -> str:
     """Draw sentence x window similarity with the alignment's path and the windows that the transcript names.
 
     Args:
@@ -93,6 +96,7 @@ def alignment_map(similarity: F64, path: Sequence[tuple[int, int]], told: NDArra
         path: (sentence, window) cells in order.
         told: (S, N) bool, the windows of each sentence's own span; all False where the video is another one.
         spans: (N, 2) float64 seconds of the windows.
+        strip: a picture of each window as a data address ('' for none), to be shown below; may be empty.
 
     Returns:
         An SVG element in natural size, to be put into a box that scrolls.
@@ -110,8 +114,23 @@ def alignment_map(similarity: F64, path: Sequence[tuple[int, int]], told: NDArra
     parts += [
         _text(left + (j + 0.5) * cell_w, bottom, clock(float(spans[j, 0])), "middle") for j in range(0, columns, every)
     ]
+    if any(strip):
+        parts += _film_strip(strip, cell_w, bottom + 6)
+        bottom += _STRIP_HEIGHT + 6
     title = f"Similarity of {rows} sentences and {columns} windows with their alignment"
     return _svg(left + columns * cell_w + 14, bottom + 8, title, parts, natural=True)
+
+
+def _film_strip(strip: Sequence[str], cell_w: float, top: float) -> list[str]:
+    """Pictures below their windows, as many as have room beside one another."""
+    every = max(1, int(np.ceil(_STRIP_WIDTH / cell_w)))
+    width = every * cell_w - 2
+    return [
+        f'<image x="{_MAP_LEFT + j * cell_w:g}" y="{top:g}" width="{width:g}" height="{_STRIP_HEIGHT:g}" '
+        f'preserveAspectRatio="xMidYMid slice" href="{strip[middle]}"/>'
+        for j in range(0, len(strip), every)
+        if strip[middle := min(j + every // 2, len(strip) - 1)]
+    ]
 
 
 def _cells(similarity: F64, told: NDArray[np.bool_], cell_w: float) -> list[str]:

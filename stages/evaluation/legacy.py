@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stages.evaluation.records import F64, I64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegacyMetrics:
@@ -42,10 +44,26 @@ def legacy_metrics(similarity: NDArray[np.floating], *, ks: tuple[int, ...] = (1
     if similarity.ndim != 2 or similarity.shape[0] != similarity.shape[1]:
         raise ValueError(f"similarity must be square, got {similarity.shape}")
     own = np.diag(similarity)[:, None]
-    first = (similarity > own).sum(axis=1)
     ties = (similarity == own).sum(axis=1)
     if ties.sum() == 0:
         raise ValueError("no row has a diagonal that is a number")
+    return _of_positions((similarity > own).sum(axis=1), ties, ks)
+
+
+def legacy_metrics_of_ranks(ranks: F64, num_equal: I64, *, ks: tuple[int, ...] = (1, 5, 10)) -> LegacyMetrics:
+    """Score ranks as published, without the matrix that they came from; every query has one right answer.
+
+    Args:
+        ranks: (Q,) float64 by our own rule, Q >= 1.
+        num_equal: (Q,) int64 wrong answers with the score of the right one.
+        ks: Cut-offs.
+    """
+    greater = np.rint(ranks - 1.0 - 0.5 * num_equal).astype(np.int64)
+    return _of_positions(greater, num_equal + 1, ks)
+
+
+def _of_positions(first: I64, ties: I64, ks: tuple[int, ...]) -> LegacyMetrics:
+    """The flat list: `ties` positions of each row, from `first` on."""
     within = np.arange(ties.sum()) - np.repeat(np.cumsum(ties) - ties, ties)
     positions = np.repeat(first, ties) + within
     return LegacyMetrics(

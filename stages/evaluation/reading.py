@@ -12,6 +12,7 @@ from stages.errors import SchemaMismatch
 from stages.evaluation.assembly import TimedVectors, assemble_videos
 from stages.evaluation.records import EncoderFacts, EvaluationSet
 from stages.evaluation.report import FailureCount, History, Provenance
+from stages.evaluation.sections import SECTIONS, Section, section_of_json
 from stages.training.embedding_tables import NARRATIONS, NARRATIONS_SCHEMA, WINDOWS, WINDOWS_SCHEMA
 
 EMBEDDINGS_SCHEMA = 1
@@ -47,7 +48,7 @@ def read_evaluation_set(
     narrations = _read_timed(embeddings, NARRATIONS, "narration_id", set(video_ids))
     shown, told = set(windows.video_ids), set(narrations.video_ids)
     encoder = read_encoder_facts(embeddings)
-    trained = _trained_on(checkpoint, chosen, encoder)
+    trained = trained_videos(checkpoint, chosen, random_weights=encoder.random_weights)
     return EvaluationSet(
         split=split,
         split_source=chosen["source"],
@@ -116,15 +117,32 @@ def provenance(artifacts: Mapping[str, Artifact]) -> list[Provenance]:
     return facts
 
 
-def _trained_on(checkpoint: Artifact | None, chosen: Mapping[str, Any], encoder: EncoderFacts) -> frozenset[str] | None:
-    """Videos that were trained on; None if nobody says, as of weights that others trained."""
+def sections_of(artifacts: Mapping[str, Artifact]) -> list[Section]:
+    """What the stages that made the artifacts want the report to show."""
+    return [
+        section_of_json(value)
+        for artifact in artifacts.values()
+        for record in artifact.records
+        for value in record.info.get(SECTIONS, ())
+    ]
+
+
+def trained_videos(
+    checkpoint: Artifact | None, given: Mapping[str, Any], *, random_weights: bool
+) -> frozenset[str] | None:
+    """Videos that the encoder was trained on; None if nobody says, as of weights that others trained.
+
+    Args:
+        checkpoint: the encoder that this run trained, if it did.
+        given: what a checkpoint of the user's says of itself: `trained_on` and `given_checkpoint`.
+        random_weights: whether the encoder's weights were never trained.
+    """
     if checkpoint is not None:
         known = [record.info[TRAIN_VIDEOS] for record in checkpoint.records if TRAIN_VIDEOS in record.info]
         return frozenset(video_id for video_ids in known for video_id in video_ids) if known else None
-    if chosen["trained_on"] is not None:
-        return frozenset(chosen["trained_on"])
-    untrained = encoder.random_weights and not chosen["given_checkpoint"]
-    return frozenset() if untrained else None
+    if given["trained_on"] is not None:
+        return frozenset(given["trained_on"])
+    return frozenset() if random_weights and not given["given_checkpoint"] else None
 
 
 def _read_timed(embeddings: Artifact, name: str, id_column: str, wanted: set[str]) -> TimedVectors:

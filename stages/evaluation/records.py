@@ -1,12 +1,15 @@
 """What goes into a protocol and what comes out: one small frozen record a hop.
 
-Letters: E joint width, N windows of a video, S narrations of a video, Q queries.
+Letters: E joint width, N windows of a video, S narrations of a video, Q queries, G items of a gallery, U units.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from stages.evaluation.sections import AlignmentExample, Section
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -58,8 +61,44 @@ class EncoderFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What the numbers of one page were measured on, and what is missing from it.
+
+    Attributes:
+        title: Its name for people.
+        split: Name of the split.
+        source: Where the split comes from and how much of it is there, in words.
+        encoder: What made the vectors.
+        num_videos: Videos that were measured; with the missing ones, those of the split.
+        num_pairs: Pairs of videos that differ in order only.
+        missing: Ids of videos of the split that could not be measured, by what they lack.
+        lacking: Ids of measured videos that lack something, by what it is.
+        trained_on: Measured videos that the encoder was trained on.
+        training_known: False if nobody recorded what the encoder was trained on.
+    """
+
+    title: str
+    split: str
+    source: str
+    encoder: EncoderFacts
+    num_videos: int
+    num_pairs: int = 0
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    lacking: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()
+    training_known: bool = True
+
+    @property
+    def training_note(self) -> str:
+        """Whether the encoder has seen the measured videos in training."""
+        if not self.training_known:
+            return "unknown"
+        return f"yes, on {len(self.trained_on)} of {self.num_videos} videos" if self.trained_on else "no"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSet:
-    """The split that is measured, and what is missing from it.
+    """The split of the run's own narrations that is measured, and what is missing from it.
 
     Attributes:
         split: Name of the split.
@@ -83,6 +122,22 @@ class EvaluationSet:
     trained_on: tuple[str, ...] = ()
     training_known: bool = True
 
+    @property
+    def subject(self) -> Subject:
+        """The same without the vectors."""
+        return Subject(
+            title="The run's own narrations",
+            split=self.split,
+            source=self.split_source,
+            encoder=self.encoder,
+            num_videos=len(self.videos),
+            num_pairs=len(self.pairs),
+            missing={"without_features": self.without_features},
+            lacking={"without_narrations": self.without_narrations},
+            trained_on=self.trained_on,
+            training_known=self.training_known,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
@@ -91,9 +146,11 @@ class Score:
     Attributes:
         name: `R@1`, `median_rank`, `accuracy`, ...
         value: The number.
-        low: Lower end of its 95 % bootstrap interval.
+        low: Lower end of its bootstrap interval.
         high: Upper end.
-        chance: What a random order scores on the same queries and gallery; None where a difference is measured.
+        chance: What a random order scores on the same queries and gallery; None where there is no such thing.
+        legacy: The same metric as the published scorer computes it, with its defects; None where none was published.
+        baselines: What simpler ways score, by their name.
     """
 
     name: str
@@ -101,6 +158,8 @@ class Score:
     low: float
     high: float
     chance: float | None
+    legacy: float | None = None
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +175,8 @@ class RankedQueries:
         gains: (Q,) float64 nDCG of each query.
         num_relevant: (Q,) int64.
         gallery_size: Number of items that each query was compared with.
+        num_equal: (Q,) int64 wrong items with exactly the score of the best relevant one.
+        occurrences: (G,) int64, how often each item is among the first ten; empty where queries have own galleries.
     """
 
     query_ids: tuple[str, ...]
@@ -126,9 +187,30 @@ class RankedQueries:
     gains: F64
     num_relevant: I64
     gallery_size: int
+    num_equal: I64
+    occurrences: I64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.query_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A metric that is no function of a rank, unit by unit: its value is the weighted mean, or the mean over groups.
+
+    Attributes:
+        metric: As the score is called.
+        unit_ids: U videos or questions; what the bootstrap resamples.
+        values: (U,) float64.
+        weights: (U,) float64 > 0, such as the seconds of a video.
+        groups: U names; the metric is the mean over groups of each group's weighted mean. Empty: one group.
+    """
+
+    metric: str
+    unit_ids: tuple[str, ...]
+    values: F64
+    weights: F64
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +223,15 @@ class ProtocolResult:
         definition: One sentence that says what a query, a right answer and the gallery are.
         similarity: How two items are compared.
         scores: Empty if nothing was evaluated.
-        ranked: The outcome of each query; None if nothing was evaluated.
+        ranked: The outcome of each query; None if nothing was evaluated, or nothing was ranked.
+        outcomes: What else was measured, unit by unit.
         unit: What the bootstrap resamples: `query`, or `pair` where two queries belong together.
         num_units: How many of them.
         missing: What could not take part, by reason: counts.
+        warnings: Sentences that say why the numbers may mislead.
+        texts: What queries and answers say, by id, for the report.
+        alignments: Examples for the report.
+        sections: What else the report shows of it.
         not_evaluated: Why there is no number; empty if there is one.
     """
 
@@ -154,7 +241,12 @@ class ProtocolResult:
     similarity: str
     scores: tuple[Score, ...] = ()
     ranked: RankedQueries | None = None
+    outcomes: tuple[Outcome, ...] = ()
     unit: str = "query"
     num_units: int = 0
-    missing: dict[str, int] = field(default_factory=dict)
+    missing: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    alignments: tuple[AlignmentExample, ...] = ()
+    sections: tuple[Section, ...] = ()
     not_evaluated: str = ""

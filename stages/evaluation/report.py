@@ -1,6 +1,7 @@
 """`report.html`: one self-contained page, no script, no address, the same bytes for the same input.
 
-The template holds the words and the style, `charts.py` the pictures; here numbers become what the page prints.
+The template holds the words and the style, `charts.py` the pictures, `report_scores.py` the lines of the tables; here
+they are put together. Who wants a part of the page of their own hands in a `sections.Section`.
 """
 
 from collections.abc import Sequence
@@ -10,27 +11,16 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from stages.evaluation.alignments import AlignmentExample
-from stages.evaluation.chance import mixed_survival
-from stages.evaluation.charts import HEAT_LEVELS, alignment_map, clock, loss_curve, rank_histogram
-from stages.evaluation.records import F64, I64, EvaluationSet, ProtocolResult, Score
-from stages.evaluation.results import TIE_RULE, training_note
+from stages.evaluation.charts import HEAT_LEVELS, alignment_map, clock, loss_curve
+from stages.evaluation.expected import Verdict
+from stages.evaluation.records import F64, I64, ProtocolResult, Subject
+from stages.evaluation.report_scores import headlines, protocol_card, queries_table
+from stages.evaluation.results import TIE_RULE
 from stages.evaluation.scoring import ProtocolSettings
+from stages.evaluation.sections import AlignmentExample, Section
+from stages.evaluation.thumbnails import ThumbnailSource
 
-_HEADLINES = (
-    ("order_pairs.dtw", "accuracy"),
-    ("paragraph_to_video.dtw", "R@1"),
-    ("paragraph_to_video.caption_average", "R@1"),
-    ("text_to_window", "R@10"),
-)
-_LABELS = {
-    "median_rank": "median rank",
-    "mean_rank": "mean rank",
-    "accuracy": "right one chosen",
-    "accuracy_minus_caption_average": "more than caption average",
-}
-_RANK_NAMES = frozenset(["median_rank", "mean_rank"])
-_NUM_HARDEST = 5
+_SHOWN_IDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +51,29 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportContent:
-    """Everything that the page shows.
+    """Everything that the page shows; alignments, warnings and sections of protocols stand in their results.
 
     Attributes:
-        evaluation: What was measured on.
+        subject: What was measured on.
         results: In the order of the page.
         settings: How it was measured.
+        headlines: (protocol, metric) of the numbers that stand above all.
+        verdicts: Against published results.
         history: Of the training; None without a checkpoint.
-        alignments: Examples with their paths.
+        thumbnails: Of the videos; None without the artifact.
+        sections: What other stages have to say.
         failures: By artifact and cause.
         provenance: Facts in order.
     """
 
-    evaluation: EvaluationSet
+    subject: Subject
     results: Sequence[ProtocolResult]
     settings: ProtocolSettings
+    headlines: Sequence[tuple[str, str]] = ()
+    verdicts: Sequence[Verdict] = ()
     history: History | None = None
-    alignments: Sequence[AlignmentExample] = ()
+    thumbnails: ThumbnailSource | None = None
+    sections: Sequence[Section] = ()
     failures: Sequence[FailureCount] = ()
     provenance: Sequence[Provenance] = field(default_factory=tuple)
 
@@ -91,21 +87,26 @@ def render_report(content: ReportContent) -> str:
     Returns:
         HTML, UTF-8, that refers to nothing outside itself.
     """
-    evaluation, results = content.evaluation, content.results
+    results = content.results
+    examples = [example for result in results for example in result.alignments]
     page: str = _template().render(
-        evaluation=evaluation,
-        training=training_note(evaluation),
+        subject=content.subject,
         confidence=f"{content.settings.bootstrap.confidence:.0%}",
         num_resamples=content.settings.bootstrap.num_resamples,
         tie_rule=TIE_RULE,
-        headlines=_headlines(results),
-        protocols=[_protocol(result) for result in results],
+        headlines=headlines(results, content.headlines),
+        verdicts=content.verdicts,
+        protocols=[protocol_card(result) for result in results],
+        queries=[table for result in results if (table := queries_table(result))],
         loss=_loss(content.history),
-        alignments=[_alignment(example) for example in content.alignments],
+        alignments=[_alignment(example, content.thumbnails) for example in examples],
         heat_levels=range(HEAT_LEVELS),
-        hardest=[_hardest(result) for result in results if result.name == "paragraph_to_video.dtw" and result.ranked],
+        sections=[*(section for result in results for section in result.sections), *content.sections],
+        missing=[
+            (reason.replace("_", " "), len(ids), _first(ids))
+            for reason, ids in (*content.subject.missing.items(), *content.subject.lacking.items())
+        ],
         failures=content.failures,
-        num_failures=sum(failure.count for failure in content.failures),
         provenance=content.provenance,
     )
     return page
@@ -117,70 +118,8 @@ def _template() -> Template:
     return environment.from_string(source)
 
 
-def _headlines(results: Sequence[ProtocolResult]) -> list[dict[str, Any]]:
-    by_name = {result.name: result for result in results}
-    cards = []
-    for name, score_name in _HEADLINES:
-        result = by_name.get(name)
-        score = next((score for score in result.scores if score.name == score_name), None) if result else None
-        if result and score and result.ranked:
-            label = result.title if score_name == "accuracy" else f"{result.title}, {score_name}"
-            cards.append({"label": label, "row": _row(score, result.ranked.gallery_size)})
-    return cards
-
-
-def _protocol(result: ProtocolResult) -> dict[str, Any]:
-    ranked = result.ranked
-    histogram = ""
-    if ranked and result.unit == "query":
-        histogram = rank_histogram(ranked.ranks, mixed_survival(ranked.gallery_size, ranked.num_relevant))
-    return {
-        "result": result,
-        "num_queries": len(ranked) if ranked else 0,
-        "gallery_size": ranked.gallery_size if ranked else 0,
-        "rows": [_row(score, ranked.gallery_size) for score in result.scores] if ranked else [],
-        "missing": [(name.replace("_", " "), count) for name, count in result.missing.items() if count],
-        "histogram": histogram,
-    }
-
-
-def _row(score: Score, gallery_size: int) -> dict[str, Any]:
-    """Texts of one line of a table, and positions in per cent on its little scale."""
-    low, high = _scale(score, gallery_size)
-
-    def at(value: float) -> str:
-        return f"{100 * min(1.0, max(0.0, (value - low) / max(high - low, 1e-12))):.1f}"
-
-    return {
-        "label": _LABELS.get(score.name, score.name),
-        "value": _number(score.name, score.value),
-        "low": _number(score.name, score.low),
-        "high": _number(score.name, score.high),
-        "chance": "" if score.chance is None else _number(score.name, score.chance),
-        "at": at(score.value),
-        "at_low": at(score.low),
-        "at_high": at(score.high),
-        "at_chance": at(0.0 if score.chance is None else score.chance),
-        "above": score.low > (score.chance or 0.0)
-        if score.name not in _RANK_NAMES
-        else score.high < (score.chance or 0),
-    }
-
-
-def _scale(score: Score, gallery_size: int) -> tuple[float, float]:
-    if score.name in _RANK_NAMES:
-        return 1.0, float(max(gallery_size, 2))
-    return (-1.0, 1.0) if score.chance is None else (0.0, 1.0)
-
-
-def _number(name: str, value: float) -> str:
-    if name in _RANK_NAMES:
-        return f"{value:.1f}"
-    if name in ("MRR", "nDCG"):
-        return f"{value:.3f}"
-    if name == "accuracy_minus_caption_average":
-        return f"{100 * value:+.1f}"
-    return f"{100 * value:.1f} %"
+def _first(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:_SHOWN_IDS]) + (" …" if len(ids) > _SHOWN_IDS else "")
 
 
 def _loss(history: History | None) -> dict[str, Any] | None:
@@ -194,29 +133,22 @@ def _loss(history: History | None) -> dict[str, Any] | None:
     }
 
 
-def _alignment(example: AlignmentExample) -> dict[str, Any]:
+def _alignment(example: AlignmentExample, thumbnails: ThumbnailSource | None) -> dict[str, Any]:
+    pictures = thumbnails.pictures(example.video_id) if thumbnails else None
     found = []
     for row, text in enumerate(example.texts):
         columns = [window for sentence, window in example.path if sentence == row]
-        start, end = example.spans[min(columns), 0], example.spans[max(columns), 1]
-        found.append({"text": text, "span": f"{clock(float(start))}–{clock(float(end))}"})
+        start, end = float(example.spans[min(columns), 0]), float(example.spans[max(columns), 1])
+        picture = pictures.data_uri((start + end) / 2) if pictures else ""
+        found.append({"text": text, "span": f"{clock(start)}–{clock(end)}", "picture": picture})
+    strip = [pictures.data_uri(float(middle)) for middle in example.spans.mean(axis=1)] if pictures else []
     return {
         "title": example.title,
         "note": example.note,
         "score": f"{example.score:.3f}",
-        "svg": alignment_map(example.similarity, example.path, example.told, example.spans),
+        "svg": alignment_map(example.similarity, example.path, example.told, example.spans, strip),
         "has_told": bool(example.told.any()),
         "low": f"{example.similarity.min():.2f}",
         "high": f"{example.similarity.max():.2f}",
         "sentences": found,
     }
-
-
-def _hardest(result: ProtocolResult) -> dict[str, Any]:
-    ranked = result.ranked
-    if ranked is None:
-        return {}
-    order = sorted(range(len(ranked)), key=lambda row: (-float(ranked.ranks[row]), ranked.query_ids[row]))
-    worst = [row for row in order[:_NUM_HARDEST] if ranked.ranks[row] > 1]
-    rows = [(ranked.query_ids[row], f"{ranked.ranks[row]:g}", ranked.answer_ids[row]) for row in worst]
-    return {"title": result.title, "rows": rows, "gallery_size": ranked.gallery_size}

@@ -6,19 +6,12 @@ Knows JSON and text only, so that a command which imports neither torch nor nump
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from stages.evaluation.numbers import is_minor, label_of, write_number
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from stages.evaluation.seeds import PooledScore
-
-_SHOWN = ("accuracy", "accuracy_minus_caption_average", "median_rank")
-_LABELS = {
-    "accuracy": "right one",
-    "accuracy_minus_caption_average": "above cap. avg.",
-    "median_rank": "median rank",
-    "mean_rank": "mean rank",
-}
-_RANKS = frozenset(["median_rank", "mean_rank"])
 
 
 def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -28,23 +21,21 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
         metrics: The content of `metrics.json`.
 
     Returns:
-        Lines without newline: the split and the encoder, then each protocol with R@k, median rank or accuracy, the
-        interval and chance beside each; why, where a protocol was not evaluated.
+        Lines without newline: the set and the encoder, then each protocol with its metrics, the interval, chance,
+        the published rule and baselines beside each, and warnings; why, where a protocol was not evaluated.
     """
     split, encoder = metrics["split"], metrics["encoder"]
     weights = ", random weights" if encoder["random_weights"] else ""
     lines = [
-        f"split {split['name']}: {split['num_videos']} videos; encoder: {encoder['description']}{weights}",
+        f"{metrics['title']}, split {split['name']}: {split['num_videos']} videos; encoder: {encoder['description']}"
+        f"{weights}",
         f"features: {encoder['features']}",
     ]
+    if split["num_measured"] < split["num_videos"]:
+        lines.append(f"{split['num_measured']} of them are measured: {split['source']}")
     confidence = f"{metrics['intervals']['confidence']:.0%}"
     for protocol in metrics["protocols"].values():
-        if not protocol["evaluated"]:
-            lines.append(f"{protocol['title']}: not evaluated: {protocol['not_evaluated']}")
-            continue
-        lines.append(f"{protocol['title']} ({protocol['num_queries']} queries against {protocol['gallery_size']})")
-        for name in sorted(filter(_is_shown, protocol["scores"]), key=_place):
-            lines.append(_line(name, protocol["scores"][name], confidence))
+        lines += _protocol_lines(protocol, confidence)
     if (trained := split["trained_on"]["count"]) > 0:
         lines.append(f"{trained} of these videos were trained on: the numbers are too good")
     return lines
@@ -62,16 +53,23 @@ def pooled_lines(pooled: "Sequence[PooledScore]", confidence: float) -> list[str
     """
     lines = []
     for score in pooled:
-        if not _is_shown(score.name):
+        if is_minor(score.name):
             continue
-        value = {"value": score.value, "low": score.low, "high": score.high, "chance": None}
-        each = ", ".join(_number(score.name, seed) for seed in score.per_seed)
+        value = {"value": score.value, "low": score.low, "high": score.high}
+        each = ", ".join(write_number(score.name, seed) for seed in score.per_seed)
         lines.append(f"{score.protocol:36}{_line(score.name, value, f'{confidence:.0%}')}   seeds: {each}")
     return lines
 
 
-def _is_shown(name: str) -> bool:
-    return name.startswith("R@") or name in _SHOWN
+def _protocol_lines(protocol: Mapping[str, Any], confidence: str) -> list[str]:
+    if not protocol["evaluated"]:
+        return [f"{protocol['title']}: not evaluated: {protocol['not_evaluated']}"]
+    against = f" against {protocol['gallery_size']}" if protocol["gallery_size"] else ""
+    unit = "queries" if protocol["gallery_size"] else f"{protocol['bootstrap_unit']}s"
+    lines = [f"{protocol['title']} ({protocol['num_queries']} {unit}{against})"]
+    shown = (name for name in protocol["scores"] if not is_minor(name))
+    lines += [_line(name, protocol["scores"][name], confidence) for name in sorted(shown, key=_place)]
+    return [*lines, *(f"  warning: {warning}" for warning in protocol["warnings"])]
 
 
 def _place(name: str) -> tuple[int, int, str]:
@@ -80,14 +78,7 @@ def _place(name: str) -> tuple[int, int, str]:
 
 
 def _line(name: str, score: Mapping[str, Any], confidence: str) -> str:
-    interval = f"{confidence} {_number(name, score['low']):>8} to {_number(name, score['high']):>8}"
-    chance = "" if score["chance"] is None else f"   chance {_number(name, score['chance']):>8}"
-    return f"  {_LABELS.get(name, name):16}{_number(name, score['value']):>9}   {interval}{chance}"
-
-
-def _number(name: str, value: float) -> str:
-    if name in _RANKS:
-        return f"{value:.1f}"
-    if name == "accuracy_minus_caption_average":
-        return f"{100 * value:+.1f} %"
-    return f"{100 * value:.1f} %"
+    low, high = (write_number(name, score[end]) for end in ("low", "high"))
+    beside = {"chance": score.get("chance"), "as published": score.get("legacy"), **score.get("baselines", {})}
+    others = "".join(f"   {what} {write_number(name, value):>8}" for what, value in beside.items() if value is not None)
+    return f"  {label_of(name):16}{write_number(name, score['value']):>9}   {confidence} {low:>8} to {high:>8}{others}"

@@ -107,6 +107,11 @@ class Bundle:
         return found
 
     @cached_property
+    def window_ids(self) -> Sequence[str]:
+        """N ids: the rows of `clips`."""
+        return self._table(names.CLIPS_TABLE, ["row", "window_id"])["window_id"]
+
+    @cached_property
     def owners(self) -> NDArray[np.int64]:
         """int64 (N,): for each row of `clips`, the number of its video in `videos`."""
         return np.repeat(np.arange(len(self.videos)), [len(video.rows) for video in self.videos])

@@ -5,14 +5,14 @@ number of lists that a search visits is measured, not hoped for: 1, the value th
 third of the neighbours (Applio#1284).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.retrieval.ivf import RECALL_K, IvfFacts, IvfSettings, choose_nprobe
-from stages.retrieval.vectors import VectorIndex, Vectors
+from stages.retrieval.ivf import RECALL_K, IvfFacts, IvfSettings, choose_nprobe, draw_rows
+from stages.retrieval.vectors import VectorIndex, Vectors, fill_lists, join_lists, train_lists
 
 # Two kernels add the same products in another order; equal scores must still count as equal.
 _SCORE_TOLERANCE = 1e-5
@@ -111,3 +111,22 @@ def exact_scores(queries: Vectors, own_rows: NDArray[np.int64], parts: Iterable[
         best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :k]
         first += len(vectors)
     return best
+
+
+def build_ivf(vectors: Vectors, ids: Sequence[str], settings: IvfSettings) -> tuple[VectorIndex, IvfFacts]:
+    """All steps at once, for vectors that lie in memory.
+
+    Args:
+        vectors: float32 (N, E), N >= 1.
+        ids: N ids, by which rows are drawn.
+        settings: How.
+
+    Raises:
+        ConfigError: more lists than training rows, or the given `nprobe` misses `target_recall`.
+        ValueError: no rows, or a value is not finite.
+    """
+    draw = draw_rows(ids, settings)
+    index = train_lists(vectors[draw.sample], nlist=draw.nlist, seed=settings.seed)
+    lists = TrainedLists(index=index, sample_rows=len(draw.sample), seed=settings.seed)
+    joined = join_lists(index, [fill_lists(index, vectors)])
+    return measure(joined, lists, lambda: [vectors], draw.held_out, settings)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FIRST_WINDOWS = 64
 _WINDOWS_PER_HIT = 8
-_MAX_CANDIDATES = 100
+MAX_CANDIDATES = 100
 _TINY = 1e-12
 
 
@@ -87,7 +87,7 @@ def search_paragraph(
     sentences: Sequence[str],
     *,
     k: int = 10,
-    max_candidates: int = _MAX_CANDIDATES,
+    max_candidates: int = MAX_CANDIDATES,
 ) -> Answer:
     """The videos in which the sentences happen in their order, and where each of them happens.
 
@@ -113,7 +113,7 @@ def search_paragraph(
     """
     _check_question(bundle, k, sentences)
     vectors = _encode(bundle, encoder, sentences)
-    candidates = _nominate(bundle, vectors, max(k, max_candidates))
+    candidates = nominate(bundle, vectors, max(k, max_candidates))
     unit = _unit(vectors)
     similarities = [unit @ _unit(bundle.window_vectors(video)).T for video in candidates]
     # What no exact alignment can rank high is dropped by the average of each sentence's best window.
@@ -205,11 +205,16 @@ def _hit(bundle: Bundle, video: IndexedVideo, moment: Moment) -> Hit:
     )
 
 
-def _nominate(bundle: Bundle, vectors: Vectors, max_candidates: int) -> list[IndexedVideo]:
+def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDATES) -> list[IndexedVideo]:
     """Videos worth an exact alignment, in manifest order: all if they are few enough.
 
     Else those with a paragraph among the best for the sentences' mean, and those with a window among the best for any
     sentence; windows are retrieved until there are enough videos, since neighbours in time are alike.
+
+    Args:
+        bundle: The index.
+        vectors: float32 (S, E) of the sentences.
+        max_candidates: Videos wanted, about.
     """
     with_windows = [video for video in bundle.videos if video.rows]
     if len(with_windows) <= max_candidates:

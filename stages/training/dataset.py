@@ -19,6 +19,21 @@ from stages.training.sampling import Captions, OverlapSampling, usable_captions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRows:
+    """One video's feature rows.
+
+    Attributes:
+        features: (N, D) float32.
+        spans: (N, 2) float64 seconds, half-open.
+        damaged: (N,) bool, True where a row must not be used: marked when it was extracted, or holding no number.
+    """
+
+    features: NDArray[np.float32]
+    spans: NDArray[np.float64]
+    damaged: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureEntry:
     """Where one video's feature rows lie.
 
@@ -51,6 +66,12 @@ class FeatureEntry:
         from stages.artifacts.shards import read_array
 
         return read_array(self.path, self.damaged)
+
+    def read_rows(self) -> FeatureRows:
+        """Return everything; a row that is no number counts as damaged, as it would make its whole window none."""
+        features = np.asarray(self.map_features(), dtype=np.float32)
+        damaged = self.read_damaged() | ~np.isfinite(features).all(axis=1)
+        return FeatureRows(features=features, spans=self.read_spans(), damaged=damaged)
 
 
 def unit_entries(artifact: Artifact, record: CommitRecord, backbone: str) -> dict[str, FeatureEntry]:

@@ -4,47 +4,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from models.backbones.weights import check_sha256
 from models.encoders.joint import DualJoint, EncoderSpec, JointEncoder, open_encoder
 from stages.artifacts.sealed import Artifact
 from stages.errors import ConfigError
-from stages.training.embedder import OpenedEncoder
+from stages.training.batch_encoder import OpenedEncoder
+from stages.training.choice import EncoderChoice, EncoderSettings
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
-def open_choice(
-    kind: Literal["train", "dual", "clip", "s3d-text"],
-    path: str | None,
-    checkpoint: Artifact | None,
-    *,
-    sha256: str | None,
-    seed: int,
-    tokenizer: str | None,
-) -> OpenedEncoder:
+def open_choice(choice: EncoderChoice, settings: EncoderSettings, checkpoint: Artifact | None) -> OpenedEncoder:
     """Open an encoder.
 
     Args:
-        kind: which; `train` takes `checkpoint`, the others `path`.
-        path: weights file, folder or hub id; None for random weights.
+        choice: which; `train` takes `checkpoint`, the others their path.
+        settings: checksum, seed and tokenizer.
         checkpoint: the sealed artifact of train.
-        sha256: expected checksum of the weights file; None takes any.
-        seed: of random weights.
-        tokenizer: of a published checkpoint or of S3D-G's text tower.
 
     Raises:
         ConfigError: it cannot be opened.
     """
+    tokenizer = None if settings.tokenizer is None else str(settings.tokenizer)
     try:
-        if kind != "train":
-            spec = EncoderSpec(kind=kind, path=path, sha256=sha256, seed=seed, tokenizer=tokenizer)
-            return _opened(spec, None if path is None else Path(path))
+        if choice.kind != "train":
+            spec = EncoderSpec(
+                kind=choice.kind, path=choice.path, sha256=settings.sha256, seed=settings.seed, tokenizer=tokenizer
+            )
+            return _opened(spec, None if choice.path is None else Path(choice.path))
         if checkpoint is None:
             raise ValueError("encoder 'train' needs the checkpoint of this run")
         with encoder_dir(checkpoint) as folder:
-            return _opened(EncoderSpec(kind="dual", path=str(folder), seed=seed), folder)
+            return _opened(EncoderSpec(kind="dual", path=str(folder), seed=settings.seed), folder)
     except ValueError as error:
         raise ConfigError(f"[embed] the encoder cannot be opened: {error}") from error
 

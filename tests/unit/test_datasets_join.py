@@ -30,8 +30,16 @@ def videos(*source_ids: str) -> list[DatasetVideo]:
 def test_counts_add_up() -> None:
     found = join(videos("yt-a", "gone", "b", "c"), MANIFEST, with_features={"m1", "m3"})
     assert dict(found.video_ids) == {"yt-a": "m1", "c": "m3"}
-    assert found.counts() == {"videos": 4, "present": 2, "absent": 1, "without_features": 1, "copies": 0}
+    counts = {"videos": 4, "present": 2, "absent": 1, "without_features": 1, "damaged": 0, "copies": 0}
+    assert found.counts() == counts
     assert found.sentence() == "2 of 4 videos are scored; 1 are absent (gone); 1 have no features (b)"
+
+
+def test_a_video_that_is_all_damaged_is_not_scored() -> None:
+    found = join(videos("yt-a", "c", "c2"), MANIFEST).without_damaged({"c2"})
+    assert dict(found.video_ids) == {"yt-a": "m1", "c": "m3"}
+    assert (found.damaged, found.copies, found.num_videos) == (("c2",), (), 3)
+    assert found.sentence() == "2 of 3 videos are scored; 1 are damaged from end to end (c2)"
 
 
 def test_features_are_not_asked_for() -> None:

@@ -1,5 +1,6 @@
 """embed: windows, damaged rows, means, identities, and the same bytes however shards are cut."""
 
+import io
 import json
 import subprocess
 import sys
@@ -13,9 +14,14 @@ from models.encoders.checkpoint import DualCheckpoint, load_dual, save_dual
 from models.encoders.config import DualConfig
 from models.encoders.dual import random_dual
 from models.encoders.tokenizer import CaptionTokenizer
-from stages.embed import Embed, EmbedConfig, EncoderChoice, parse_encoder
+from stages.artifacts.commit import StagedOutput, publish
+from stages.artifacts.hashing import fingerprint
+from stages.artifacts.sealed import Artifact, Description, PlannedUnit
+from stages.artifacts.shards import read_samples
+from stages.embed import STATES_TAR, Embed, EmbedConfig
 from stages.errors import ConfigError, SchemaMismatch
 from stages.train import Train
+from stages.training.choice import EncoderChoice, parse_encoder
 from stages.training.embedder import rows_over
 from stages.training.embedding_tables import NARRATIONS, PARAGRAPHS, WINDOWS
 from tests.training_samples import DIM, STEPS, do, make_inputs, rows_of
@@ -208,3 +214,51 @@ def test_planning_imports_nothing_heavy():
         "print([m for m in ('torch', 'ray', 'av', 'faiss', 'transformers', 'webdataset') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def states_of(artifact):
+    return {
+        key: {name: np.load(io.BytesIO(parts[name])) for name in ("states.npy", "spans.npy", "damaged.npy")}
+        for record in artifact.records
+        for key, parts in read_samples(artifact.path(record.file(STATES_TAR)))
+    }
+
+
+def test_hidden_states_are_written_on_request_and_averaged_where_windows_overlap(tmp_path, folder):
+    inputs = make_inputs(tmp_path, 3, damaged={"v01": [4]})
+    asked = stage(folder, states=True, window_s=4.0, stride_s=2.0)
+    assert [output.label for output in asked.outputs()] == ["embeddings", "states"]
+    (unit,) = asked.units(inputs)
+    target = inputs.store.artifact("states", fingerprint(dict(unit.identities["states"])))
+    publish(target.description_path, states_description(target.name, unit))
+    worker, out = asked.open(inputs), StagedOutput(unit.unit_id, {"states": target})
+    assert not list(worker.process(unit, out))  # embeddings were adopted, say: only what is wanted is written
+    out.commit({"states": target.name}, unit.inputs, [])
+    found = states_of(Artifact(target))
+    assert list(found) == ["v00", "v01", "v02"]
+    encoder, features = load_dual(folder).encoder, torch.from_numpy(rows_of(0)[0].astype(np.float32))
+    with torch.inference_mode():
+        windows = [
+            encoder.encode_video_states(features[None, start : start + 2], torch.ones(1, 2, dtype=torch.bool))[0]
+            for start in range(8)
+        ]
+    states = found["v00"]["states.npy"]
+    assert states.dtype == np.float32
+    np.testing.assert_allclose(states[0], windows[0][0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(states[3], (windows[2][1] + windows[3][0]).numpy() / 2, atol=1e-5)
+    assert found["v01"]["damaged.npy"].tolist() == [row == 4 for row in range(9)]
+    assert not found["v01"]["states.npy"][4].any()
+    assert np.isfinite(found["v01"]["states.npy"]).all()
+
+
+def states_description(name, unit):
+    planned = {unit.unit_id: PlannedUnit(fingerprint=name, parts={}, num_inputs=len(unit.inputs))}
+    return Description(
+        label="states", stage="embed", version=1, schema=1, fingerprint=name, about={}, units=planned
+    ).to_bytes()
+
+
+def test_asking_for_states_changes_nothing_of_the_embeddings(tmp_path, folder):
+    inputs = make_inputs(tmp_path, 2)
+    (plain,), (asked,) = stage(folder).units(inputs), stage(folder, states=True).units(inputs)
+    assert plain.identities["embeddings"] == asked.identities["embeddings"]

@@ -29,6 +29,8 @@ from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Un
 from stages.errors import ConfigError, FabulaError
 from stages.evaluate import Evaluate, EvaluateConfig
 from stages.evaluation.records import EvaluatedVideo, EvaluationSet
+from stages.retrieval.ivf import IvfSettings
+from stages.training.choice import EncoderChoice, EncoderSettings
 from stages.training.embedding_tables import NARRATIONS_SCHEMA, WINDOWS_SCHEMA
 from tests.evaluation_samples import DIM, make_set
 
@@ -190,11 +192,8 @@ def write_splits(path: Path, evaluation: EvaluationSet, *, test_pairs: int) -> P
 
 
 def run(store: Path, corpus: CorpusConfig | None = None, **settings: Any) -> Outcome:
-    trained_here, trained_on = settings.pop("trained_here", True), settings.pop("trained_on", None)
-    checkpoint_path = settings.pop("checkpoint_path", None)
-    stage = Evaluate(
-        EvaluateConfig(num_resamples=200, **settings), trained_here=trained_here, checkpoint_path=checkpoint_path
-    )
+    encoder, trained_on = settings.pop("encoder", EncoderChoice(kind="train")), settings.pop("trained_on", None)
+    stage = Evaluate(EvaluateConfig(num_resamples=200, **settings), encoder=encoder, encoder_settings=EncoderSettings())
     root = Store(store)
     context = RunContext(
         name="test",
@@ -275,7 +274,8 @@ def test_says_which_measured_videos_were_trained_on(tmp_path: Path, splits: Path
 
 def test_says_what_a_given_encoder_was_trained_on_if_it_knows(tmp_path: Path, splits: Path) -> None:
     def note(store: str, corpus: CorpusConfig | None = None, path: Path | None = None) -> str:
-        outcome = run(tmp_path / store, corpus, splits=splits, trained_here=False, checkpoint_path=path)
+        given = EncoderChoice(kind="dual" if path else "s3d-text", path=path and str(path))
+        outcome = run(tmp_path / store, corpus, splits=splits, encoder=given)
         found: str = metrics_of(outcome)["protocols"]["text_to_window"]["trained_on_these_videos"]
         return found
 
@@ -297,9 +297,9 @@ def test_without_a_splits_file_videos_are_held_out(tmp_path: Path) -> None:
 
 def test_videos_without_features_are_missing_not_wrong(tmp_path: Path, splits: Path) -> None:
     metrics = metrics_of(run(tmp_path / "store", CorpusConfig(num_lost=2), splits=splits))
-    lost = metrics["split"]["without_features"]
-    assert lost == {"count": 2, "first": ["video002a", "video002b"]}
-    assert metrics["split"]["without_narrations"]["count"] == 0
+    lost = metrics["split"]["missing"]
+    assert lost == {"without_features": {"count": 2, "first": ["video002a", "video002b"]}}
+    assert metrics["split"]["lacking"]["without_narrations"]["count"] == 0
     assert metrics["protocols"]["paragraph_to_video.dtw"]["gallery_size"] == 4
     assert metrics["protocols"]["order_pairs.dtw"]["missing"]["pairs_incomplete"] == 1
 
@@ -329,6 +329,12 @@ def test_embeddings_that_do_not_say_their_encoder(tmp_path: Path, splits: Path) 
 
 
 def test_reports_on_other_artifacts_of_the_run() -> None:
-    stage = Evaluate(EvaluateConfig(), reports_on=("features.s3d", "paragraphs"))
+    stage = Evaluate(
+        EvaluateConfig(),
+        encoder=EncoderChoice(kind="s3d-text"),
+        encoder_settings=EncoderSettings(),
+        reports_on=("features.s3d", "paragraphs"),
+    )
     assert stage.needs == ("manifest", "features.s3d", "paragraphs", "embeddings")
-    assert replace(stage, trained_here=True).needs[-2:] == ("checkpoint", "embeddings")
+    assert replace(stage, encoder=EncoderChoice(kind="train")).needs[-2:] == ("checkpoint", "embeddings")
+    assert replace(stage, ivf=IvfSettings()).needs[-1] == "index"

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from stages.evaluation.protocols.clip_retrieval import clip_retrieval, windows_of_narrations
 from stages.evaluation.protocols.order_pairs import choices_of, order_pairs
 from stages.evaluation.protocols.paragraph_retrieval import paragraph_retrieval, paragraphs_of
+from stages.evaluation.protocols.window_retrieval import window_retrieval, windows_of_narrations
 from stages.evaluation.records import EvaluationSet, ProtocolResult
 from stages.evaluation.scoring import ProtocolSettings
 from tests.evaluation_samples import WINDOWS_PER_SCENE, make_set
@@ -86,7 +86,7 @@ def test_clip_retrieval_finds_a_window_that_shows_what_the_sentence_says() -> No
         for video in evaluation.videos
         for number, name in enumerate(video.window_ids)
     }
-    found = clip_retrieval(evaluation, SETTINGS)
+    found = window_retrieval(evaluation, SETTINGS)
     result = only(found, "text_to_window")
     assert result.ranked is not None
     # A step is shown in both videos of a pair and in some others: which of them comes first is a guess.
@@ -109,7 +109,7 @@ def test_chance_is_what_random_vectors_score() -> None:
     )
     lost = replace(evaluation, videos=noise)
     for result in (
-        *clip_retrieval(lost, SETTINGS),
+        *window_retrieval(lost, SETTINGS),
         only(paragraph_retrieval(lost, SETTINGS), "paragraph_to_video.dtw"),
     ):
         for score in result.scores:
@@ -124,7 +124,7 @@ def test_scaling_all_vectors_changes_no_rank() -> None:
         evaluation,
         videos=tuple(replace(v, windows=v.windows * 4, narrations=v.narrations * 4) for v in evaluation.videos),
     )
-    for protocol in (order_pairs, paragraph_retrieval, clip_retrieval):
+    for protocol in (order_pairs, paragraph_retrieval, window_retrieval):
         for before, after in zip(protocol(evaluation, SETTINGS), protocol(scaled, SETTINGS), strict=True):
             assert before.ranked is not None
             assert after.ranked is not None
@@ -133,9 +133,9 @@ def test_scaling_all_vectors_changes_no_rank() -> None:
 
 def test_blocks_of_queries_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluation = make_set(noise=0.8)
-    whole = [result.scores for result in clip_retrieval(evaluation, SETTINGS)]
+    whole = [result.scores for result in window_retrieval(evaluation, SETTINGS)]
     monkeypatch.setattr("stages.evaluation.scoring._BLOCK_CELLS", 1000)
-    assert [result.scores for result in clip_retrieval(evaluation, SETTINGS)] == whole
+    assert [result.scores for result in window_retrieval(evaluation, SETTINGS)] == whole
 
 
 def test_paragraphs_are_queries_and_videos_without_narration_are_distractors() -> None:
@@ -163,7 +163,7 @@ def test_paragraphs_are_queries_and_videos_without_narration_are_distractors() -
 def test_a_set_that_is_too_small_says_why(videos: int) -> None:
     full = make_set()
     evaluation: EvaluationSet = replace(full, videos=full.videos[:videos], without_features=("gone",))
-    for protocol in (order_pairs, paragraph_retrieval, clip_retrieval):
+    for protocol in (order_pairs, paragraph_retrieval, window_retrieval):
         for result in protocol(evaluation, SETTINGS):
             assert (result.scores, result.ranked) == ((), None)
             assert "1 without features" in result.not_evaluated or "none of the 4 pairs" in result.not_evaluated
@@ -178,7 +178,7 @@ def test_no_pairs_is_said() -> None:
 def test_narrations_outside_of_the_video_are_counted() -> None:
     evaluation = make_set()
     late = tuple(replace(video, narration_spans=video.narration_spans + 1e4) for video in evaluation.videos)
-    result = clip_retrieval(replace(evaluation, videos=late), SETTINGS)[0]
+    result = window_retrieval(replace(evaluation, videos=late), SETTINGS)[0]
     assert result.not_evaluated == "no narration of the split overlaps a window"
     assert result.missing["narrations_without_window"] == 40
 
@@ -187,4 +187,4 @@ def test_nan_in_a_vector_is_an_error() -> None:
     evaluation = make_set()
     evaluation.videos[2].windows[1, 3] = np.nan
     with pytest.raises(ValueError, match=r"NaN|finite"):
-        clip_retrieval(evaluation, SETTINGS)
+        window_retrieval(evaluation, SETTINGS)

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stages.evaluate import measure
-from stages.evaluation.alignments import choose_examples
 from stages.evaluation.charts import clock, loss_curve, nice_ticks, rank_bins
+from stages.evaluation.own_set import measure
 from stages.evaluation.records import EvaluationSet
 from stages.evaluation.report import FailureCount, History, Provenance, ReportContent, render_report
-from stages.evaluation.results import metrics_document, rank_rows, training_note
+from stages.evaluation.results import metrics_document, rank_rows
 from stages.evaluation.scoring import ProtocolSettings
 from tests.evaluation_samples import make_set
 
@@ -25,13 +24,10 @@ SETTINGS = ProtocolSettings()
 
 
 def page_of(evaluation: EvaluationSet, **more: object) -> str:
-    results = measure(evaluation, SETTINGS)
-    by_dtw = next(result.ranked for result in results if result.name == "paragraph_to_video.dtw")
     content = ReportContent(
-        evaluation=evaluation,
-        results=results,
+        subject=evaluation.subject,
+        results=measure(evaluation, SETTINGS),
         settings=SETTINGS,
-        alignments=choose_examples(evaluation, by_dtw),
         failures=[FailureCount(artifact="manifest", cause="decode_error", count=3, example="<b>broken</b>.mp4")],
         provenance=[Provenance(name="embeddings", value="embeddings/91d2aa55ab33, embed version 1")],
     )
@@ -91,15 +87,15 @@ def test_nothing_to_measure_is_a_page_that_says_so() -> None:
     page = page_of(empty, failures=())
     assert page.count("Not evaluated:") == 9
     assert "1 videos of the split without features: gone" in page
-    assert "every input of the artifacts named below was used" in page
+    assert "every input of what is named below was used" in page
 
 
 def test_metrics_document_is_complete_json() -> None:
     evaluation = make_set(noise=0.5, without_features=("gone",))
-    document = metrics_document(evaluation, measure(evaluation, SETTINGS), SETTINGS)
+    document = metrics_document(evaluation.subject, measure(evaluation, SETTINGS), SETTINGS)
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     assert document["split"]["num_videos"] == 9
-    assert document["split"]["without_features"] == {"count": 1, "first": ["gone"]}
+    assert document["split"]["missing"]["without_features"] == {"count": 1, "first": ["gone"]}
     assert list(document["protocols"]) == [
         "order_pairs.caption_average",
         "order_pairs.dtw",
@@ -127,17 +123,15 @@ def test_rank_rows_hold_every_query_once() -> None:
 
 
 def test_training_note() -> None:
-    evaluation = make_set()
-    assert training_note(evaluation) == "no"
-    assert training_note(replace(evaluation, trained_on=("video000a",))) == "yes, on 1 of 8 videos"
-    assert training_note(replace(evaluation, training_known=False)) == "unknown"
+    subject = make_set().subject
+    assert subject.training_note == "no"
+    assert replace(subject, trained_on=("video000a",)).training_note == "yes, on 1 of 8 videos"
+    assert replace(subject, training_known=False).training_note == "unknown"
 
 
 def test_examples_leave_out_what_is_too_large_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluation = make_set()
     monkeypatch.setattr("stages.evaluation.alignments._MAX_CELLS", 10)
-    assert choose_examples(evaluation, None) == []
-    assert "few enough windows to be drawn" in page_of(evaluation)
+    assert "<h2>Alignments</h2>" not in page_of(make_set())
 
 
 def test_axes() -> None:

@@ -8,7 +8,7 @@ import pytest
 from stages.artifacts.commit import StagedFile
 from stages.artifacts.tables import FLOAT64, STRING, columns_table, write_table
 from stages.errors import Corrupt, SchemaMismatch
-from stages.evaluate import measure
+from stages.evaluation.own_set import measure
 from stages.evaluation.results import rank_rows
 from stages.evaluation.scoring import ProtocolSettings
 from stages.evaluation.seeds import PooledScore, pool_seeds

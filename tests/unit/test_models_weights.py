@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from models.backbones.restricted_pickle import InertObject, load_torch_pickle
+from models.backbones.restricted_pickle import InertObject
+from models.backbones.torch_pickle import load_torch_pickle
 from models.backbones.weights import (
     check_sha256,
     file_sha256,

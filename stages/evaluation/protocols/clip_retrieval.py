@@ -1,144 +1,119 @@
-"""Text to window and window to text over all windows of the split.
+"""Annotated clips and the sentences about them: which clip does a sentence mean, and which sentence a clip.
 
-Which windows show a narration: those whose centre lies in its span. A narration is often shorter than the stride, so
-that it may hold no centre; then the one window with the largest overlap (the earliest of equals) is right. A
-narration that overlaps no window cannot be asked for, a window without narration cannot ask: both are counted.
-Departs from the papers (7.2), whose clips are cut at the annotation's own borders: here a query must find the place.
+A clip is the feature rows over its annotation (a caption without times is about the whole video), of which the first
+32 are kept. Several sentences about one clip (MSR-VTT's twenty) share one item of the gallery. A clip without an
+intact row is left out, with its sentences, and counted.
+
+Source: papers.md 7.2 (VideoCLIP, EMNLP 2021, section 5.2; text queries, video gallery). We depart from it in that both
+directions are measured, that ties follow our own rule, the published one beside it, and that damaged rows are left out.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from stages.evaluation.records import F32, F64, I64, EvaluatedVideo, EvaluationSet, ProtocolResult, RankedQueries
-from stages.evaluation.scoring import (
-    ProtocolSettings,
-    ScoreRows,
-    missing_counts,
-    rank_queries,
-    retrieval_scores,
-    too_small,
-)
+from stages.datasets.records import Caption
+from stages.evaluation.encoding import ClipSpan
+from stages.evaluation.material import Material
+from stages.evaluation.protocol_configs import ClipRetrievalConfig
+from stages.evaluation.records import I64, ProtocolResult
+from stages.evaluation.retrieval import Definition, Items, similarity_words, vector_retrieval, with_published_ties
+from stages.evaluation.scoring import ProtocolSettings
 
-_RIGHT = "right are the windows whose centre lies in the narration's span, or else the one that overlaps it most"
-_DEFINITIONS = {
-    "text_to_window": f"query = a narration; gallery = every window of the split; {_RIGHT}",
-    "window_to_text": f"query = a window that shows a narration; gallery = every narration of the split; {_RIGHT}",
-}
-_TITLES = {"text_to_window": "Sentence → window", "window_to_text": "Window → sentence"}
+_TITLES = {"text_to_clip": "Sentence → annotated clip", "clip_to_text": "Annotated clip → sentence"}
 
 
-def windows_of_narrations(window_spans: F64, narration_spans: F64) -> NDArray[np.bool_]:
-    """Decide which windows show which narration.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipPairs:
+    """Sentences and the clips that they are about.
+
+    Attributes:
+        sentences: S, with their vectors.
+        clips: C, with their vectors.
+        clip_of: (S,) int64, the clip of each sentence.
+        num_damaged: clips that were left out, as none of their rows is intact.
+    """
+
+    sentences: Items
+    clips: Items
+    clip_of: I64
+    num_damaged: int
+
+
+def clip_retrieval(material: Material, config: ClipRetrievalConfig, settings: ProtocolSettings) -> list[ProtocolResult]:
+    """Measure both directions.
 
     Args:
-        window_spans: (N, 2) float64 seconds, half-open, in order of time.
-        narration_spans: (S, 2) float64 seconds, half-open.
+        material: a data set with captions.
+        config: how long a clip may be.
+        settings: bootstrap; the cut-offs are those of `config`.
 
     Returns:
-        (S, N) bool; a row without True is a narration that overlaps no window.
+        `text_to_clip` and `clip_to_text`.
     """
-    if not len(window_spans) or not len(narration_spans):
-        return np.zeros((len(narration_spans), len(window_spans)), dtype=np.bool_)
-    starts, ends = narration_spans[:, :1], narration_spans[:, 1:]
-    centres = window_spans.mean(axis=1)[None]
-    shown: NDArray[np.bool_] = (centres >= starts) & (centres < ends)
-    overlap = np.minimum(ends, window_spans[None, :, 1]) - np.maximum(starts, window_spans[None, :, 0])
-    best = overlap.argmax(axis=1)
-    fallback = ~shown.any(axis=1) & (overlap.max(axis=1) > 0)
-    shown[fallback, best[fallback]] = True
-    return shown
-
-
-def clip_retrieval(evaluation: EvaluationSet, settings: ProtocolSettings) -> list[ProtocolResult]:
-    """Measure both directions of clip retrieval.
-
-    Vectors are compared by inner product, as the index compares them; for an encoder that normalises that is the
-    cosine.
-
-    Args:
-        evaluation: The split.
-        settings: Cut-offs and bootstrap.
-
-    Returns:
-        `text_to_window` and `window_to_text`.
-    """
-    if too_small(evaluation):
-        return [_result(name, evaluation, settings, None, missing_counts(evaluation)) for name in _DEFINITIONS]
-    videos = evaluation.videos
-    windows = np.concatenate([video.windows for video in videos])
-    narrations = np.concatenate([video.narrations for video in videos if video.narration_ids])
-    window_ids = [name for video in videos for name in video.window_ids]
-    narration_ids = [name for video in videos for name in video.narration_ids]
-    of_narration, of_window = _relevance(videos)
-    return [
-        _direction(
-            "text_to_window", evaluation, settings, (narrations, windows), (narration_ids, window_ids), of_narration
-        ),
-        _direction(
-            "window_to_text", evaluation, settings, (windows, narrations), (window_ids, narration_ids), of_window
-        ),
-    ]
-
-
-def _relevance(videos: Sequence[EvaluatedVideo]) -> tuple[list[I64], list[I64]]:
-    """Right windows of each narration and right narrations of each window, as positions in the whole split."""
-    of_narration: list[I64] = []
-    of_window: list[I64] = []
-    first_window = first_narration = 0
-    for video in videos:
-        shown = windows_of_narrations(video.window_spans, video.narration_spans)
-        of_narration += [np.flatnonzero(row) + first_window for row in shown]
-        of_window += [np.flatnonzero(column) + first_narration for column in shown.T]
-        first_window += len(video.window_ids)
-        first_narration += len(video.narration_ids)
-    return of_narration, of_window
-
-
-def _direction(
-    name: str,
-    evaluation: EvaluationSet,
-    settings: ProtocolSettings,
-    vectors: tuple[F32, F32],
-    ids: tuple[Sequence[str], Sequence[str]],
-    relevant: Sequence[I64],
-) -> ProtocolResult:
-    asked = [row for row, right in enumerate(relevant) if right.size]
-    what = "narrations_without_window" if name == "text_to_window" else "windows_without_narration"
-    missing = missing_counts(evaluation) | {what: len(relevant) - len(asked)}
-    ranked = None
-    if asked:
-        ranked = rank_queries(
-            _inner_products(vectors[0][asked], vectors[1]),
-            query_ids=[ids[0][row] for row in asked],
-            gallery_ids=ids[1],
-            relevant=[relevant[row] for row in asked],
+    pairs = collect_pairs(material, max_rows=config.max_rows)
+    normalised = material.open_encoder.facts("").normalised
+    settings = replace(settings, ks=config.ks)
+    missing = {"clips_without_intact_row": pairs.num_damaged}
+    by_sentence = [np.array([clip]) for clip in pairs.clip_of]
+    by_clip = [np.flatnonzero(pairs.clip_of == clip) for clip in range(len(pairs.clips.ids))]
+    if len(pairs.clips.ids) < 2:
+        why = f"{len(pairs.clips.ids)} annotated clips can be measured; retrieval needs at least 2"
+        return [_definition(name, config, normalised).result(not_evaluated=why, missing=missing) for name in _TITLES]
+    results = [
+        vector_retrieval(_definition(name, config, normalised), queries, gallery, relevant, settings, missing=missing)
+        for name, queries, gallery, relevant in (
+            ("text_to_clip", pairs.sentences, pairs.clips, by_sentence),
+            ("clip_to_text", pairs.clips, pairs.sentences, by_clip),
         )
-    return _result(name, evaluation, settings, ranked, missing)
+    ]
+    return [with_published_ties(result) for result in results]
 
 
-def _inner_products(queries: F32, gallery: F32) -> ScoreRows:
-    """Computed in float64, rounded to float32: neither the number of threads nor a place in the matrix breaks a tie."""
-    wide_queries, wide_gallery = queries.astype(np.float64), gallery.astype(np.float64).T
-    return lambda rows: (wide_queries[rows] @ wide_gallery).astype(np.float32)
+def collect_pairs(material: Material, *, max_rows: int) -> ClipPairs:
+    """Encode the sentences of the measured split and the clips that they are about.
+
+    Args:
+        material: a data set with captions.
+        max_rows: feature rows of a clip that are kept.
+    """
+    captions = material.measured.captions
+    spans = list(dict.fromkeys(map(_span, captions)))
+    vectors, found = material.open_encoder.clips(spans, max_rows=max_rows)
+    kept = np.flatnonzero(found)
+    clip_ids = _clip_ids(captions)
+    place = {spans[clip]: number for number, clip in enumerate(kept.tolist())}
+    asked = [caption for caption in captions if _span(caption) in place]
+    ids = tuple(f"{caption.source_id}/c{caption.index:04d}" for caption in asked)
+    said = [caption.text for caption in asked]
+    told = {clip_ids[_span(caption)]: f"{clip_ids[_span(caption)]}: {caption.text}" for caption in reversed(asked)}
+    return ClipPairs(
+        sentences=Items(ids=ids, vectors=material.open_encoder.texts(said), texts=dict(zip(ids, said, strict=True))),
+        clips=Items(ids=tuple(clip_ids[spans[clip]] for clip in kept), vectors=vectors[kept], texts=told),
+        clip_of=np.array([place[_span(caption)] for caption in asked], dtype=np.int64),
+        num_damaged=len(spans) - len(kept),
+    )
 
 
-def _result(
-    name: str,
-    evaluation: EvaluationSet,
-    settings: ProtocolSettings,
-    ranked: RankedQueries | None,
-    missing: dict[str, int],
-) -> ProtocolResult:
-    return ProtocolResult(
+def _span(caption: Caption) -> ClipSpan:
+    return ClipSpan(source_id=caption.source_id, start_s=caption.start_s, end_s=caption.end_s)
+
+
+def _clip_ids(captions: Sequence[Caption]) -> dict[ClipSpan, str]:
+    """A clip is called after the first sentence about it."""
+    ids: dict[ClipSpan, str] = {}
+    for caption in captions:
+        ids.setdefault(_span(caption), f"{caption.source_id}/clip{caption.index:04d}")
+    return ids
+
+
+def _definition(name: str, config: ClipRetrievalConfig, normalised: bool) -> Definition:
+    query, gallery = ("an annotated sentence", "clip") if name == "text_to_clip" else ("an annotated clip", "sentence")
+    return Definition(
         name=name,
         title=_TITLES[name],
-        definition=_DEFINITIONS[name],
-        similarity="inner product of unit vectors (cosine)" if evaluation.encoder.normalised else "inner product",
-        scores=retrieval_scores(ranked, settings=settings, rng=settings.generator(name)) if ranked else (),
-        ranked=ranked,
-        num_units=len(ranked) if ranked else 0,
-        missing=missing,
-        not_evaluated="" if ranked else too_small(evaluation) or "no narration of the split overlaps a window",
+        definition=f"query = {query}; gallery = every annotated {gallery} of the split; a clip is the first "
+        f"{config.max_rows} feature rows of its annotation",
+        similarity=similarity_words(normalised=normalised),
     )

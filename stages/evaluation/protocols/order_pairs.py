@@ -108,6 +108,7 @@ def _ranked(pairs: list[Pair], scores: F64) -> RankedQueries | None:
         gains=1.0 / np.log2(1.0 + ranks),
         num_relevant=np.ones(len(videos), dtype=np.int64),
         gallery_size=2,
+        num_equal=(ranks == 1.5).astype(np.int64),
     )
 
 

@@ -4,7 +4,7 @@ Caption average forgets order; DTW, OTAM and Drop-DTW keep it: on the same queri
 must explain every window, OTAM may begin late and end early, Drop-DTW may leave out what fits nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,8 @@ from models.alignment.drop_dtw import cost_percentile, drop_dtw_score_matrix
 from models.alignment.dtw import dtw_score_matrix
 from models.alignment.otam import otam_score_matrix
 from stages.evaluation.records import F32, F64, EvaluatedVideo, EvaluationSet, ProtocolResult, RankedQueries
-from stages.evaluation.scoring import ProtocolSettings, missing_counts, rank_queries, retrieval_scores, too_small
+from stages.evaluation.retrieval import Definition, beside, ranked_result
+from stages.evaluation.scoring import ProtocolSettings, ScoreRows, missing_counts, rank_queries, too_small
 
 SequenceScorer = Callable[[Sequence[F32], Sequence[F32]], F64]
 """P texts (n, E) and V videos (m, E) -> (P, V) float64, greater is better."""
@@ -84,6 +85,9 @@ SCORINGS: dict[str, SequenceScoring] = {
 }
 """By the last part of the protocol's name."""
 
+RERANKED_BY = "dtw"
+"""How a query re-ranks the videos that the index offers."""
+
 _DEFINITION = "query = a paragraph's sentences in order; gallery = every video of the split, all of its windows"
 
 
@@ -112,40 +116,84 @@ def paragraph_retrieval(evaluation: EvaluationSet, settings: ProtocolSettings) -
     Returns:
         `paragraph_to_video.` `caption_average`, `dtw`, `otam`, `drop_dtw`.
     """
-    why = too_small(evaluation)
-    return [_by_scorer(key, evaluation, settings, why) for key in SCORINGS]
+    missing = missing_counts(evaluation)
+    if why := too_small(evaluation):
+        return [
+            _definition(key, scoring.similarity).result(not_evaluated=why, missing=missing)
+            for key, scoring in SCORINGS.items()
+        ]
+    asked = _queries(evaluation.videos)
+    return [_by_scorer(key, asked, evaluation.videos, settings, missing) for key in SCORINGS]
 
 
-def _by_scorer(key: str, evaluation: EvaluationSet, settings: ProtocolSettings, why: str) -> ProtocolResult:
-    scoring = SCORINGS[key]
-    name = f"paragraph_to_video.{key}"
-    ranked, similarity = (None, scoring.similarity) if why else _rank(scoring, evaluation.videos)
-    return ProtocolResult(
-        name=name,
-        title=f"Paragraph → video, {scoring.label}",
-        definition=_DEFINITION,
-        similarity=similarity,
-        scores=retrieval_scores(ranked, settings=settings, rng=settings.generator(name)) if ranked else (),
-        ranked=ranked,
-        num_units=len(ranked) if ranked else 0,
-        missing=missing_counts(evaluation),
-        not_evaluated=why,
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Queries:
+    """The paragraphs of the split: ids, sentence vectors, the position of each one's video, and what they say."""
+
+    ids: tuple[str, ...]
+    sentences: tuple[F32, ...]
+    videos: tuple[int, ...]
+    texts: Mapping[str, str]
 
 
-def _rank(scoring: SequenceScoring, videos: Sequence[EvaluatedVideo]) -> tuple[RankedQueries, str]:
+def _queries(videos: Sequence[EvaluatedVideo]) -> _Queries:
     asked = [
         (paragraph_id, vectors, position)
         for position, video in enumerate(videos)
         for paragraph_id, vectors in paragraphs_of(video)
     ]
-    texts, gallery = [vectors for _, vectors, _ in asked], [video.windows for video in videos]
-    scorer, similarity = scoring.fitted(texts, gallery)
-    scores = scorer(texts, gallery)
-    ranked = rank_queries(
-        lambda rows: scores[rows],
-        query_ids=[paragraph_id for paragraph_id, _, _ in asked],
+    said = {
+        paragraph_id: " ".join(
+            text
+            for text, index in zip(video.texts, video.paragraph_index, strict=True)
+            if paragraph_id == f"{video.video_id}/p{index:03d}"
+        )
+        for video in videos
+        for paragraph_id, _ in paragraphs_of(video)
+    }
+    ids, sentences, positions = zip(*asked, strict=True)
+    return _Queries(ids=ids, sentences=sentences, videos=positions, texts=said)
+
+
+def _by_scorer(
+    key: str,
+    asked: _Queries,
+    videos: Sequence[EvaluatedVideo],
+    settings: ProtocolSettings,
+    missing: Mapping[str, int],
+) -> ProtocolResult:
+    gallery = [video.windows for video in videos]
+    scorer, similarity = SCORINGS[key].fitted(asked.sentences, gallery)
+
+    def score_rows(rows: slice) -> F64:
+        return scorer(asked.sentences[rows], gallery)
+
+    ranked = _rank(asked, videos, score_rows)
+    result = ranked_result(_definition(key, similarity), ranked, settings, missing=missing, texts=asked.texts)
+    if key != RERANKED_BY or settings.index is None:
+        return result
+    offered = [settings.index.nominated(sentences) for sentences in asked.sentences]
+    if any(offer is None for offer in offered):
+        return result
+    known = [offer for offer in offered if offer is not None]
+    unseen = np.array([[video.video_id not in offer for video in videos] for offer, _ in known])
+    found = _rank(asked, videos, lambda rows: np.where(unseen[rows], -np.inf, score_rows(rows)))
+    return beside(result, known[0][1], found, settings)
+
+
+def _rank(asked: _Queries, videos: Sequence[EvaluatedVideo], score_rows: ScoreRows) -> RankedQueries:
+    return rank_queries(
+        score_rows,
+        query_ids=asked.ids,
         gallery_ids=[video.video_id for video in videos],
-        relevant=[np.array([position]) for _, _, position in asked],
+        relevant=[np.array([position]) for position in asked.videos],
     )
-    return ranked, similarity
+
+
+def _definition(key: str, similarity: str) -> Definition:
+    return Definition(
+        name=f"paragraph_to_video.{key}",
+        title=f"Paragraph → video, {SCORINGS[key].label}",
+        definition=_DEFINITION,
+        similarity=similarity,
+    )

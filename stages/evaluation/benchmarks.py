@@ -1,0 +1,146 @@
+"""A benchmark: one data set measured by one protocol, as one unit of the evaluation.
+
+Planning reads its annotation files and joins them with the manifest, so that its fingerprint holds the videos that it
+measures and nothing of the others: a corpus with one more video that it does not name leaves it as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from stages.artifacts.manifest import Member, read_members
+from stages.artifacts.sealed import Artifact
+from stages.contract import Inputs, StageConfig
+from stages.datasets.catalogue import AnyDataset
+from stages.datasets.files import Split
+from stages.datasets.join import Joined, join
+from stages.datasets.records import Annotations
+from stages.evaluation.expected import PublishedConfig
+from stages.evaluation.layout import OWN_SET
+from stages.evaluation.protocol_configs import AnyProtocol
+
+
+class Benchmark(StageConfig):
+    """One data set and how it is measured.
+
+    Attributes:
+        name: of the unit, its files and its page.
+        dataset: which files.
+        protocol: how, with its numbers.
+        split: which of the data set's videos are measured.
+        published: rows of published tables to compare with.
+    """
+
+    name: str = Field(pattern=r"[a-z0-9][a-z0-9_-]{0,63}")
+    dataset: AnyDataset
+    protocol: AnyProtocol
+    split: Split = "test"
+    published: tuple[PublishedConfig, ...] = ()
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if name == OWN_SET:
+            raise ValueError(f"{OWN_SET!r} is the run's own set of narrations; choose another name")
+        return name
+
+    @property
+    def where(self) -> str:
+        """How messages name it."""
+        return f"[[evaluate.benchmarks]] {self.name}:"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Membership:
+    """A benchmark's annotations against what the run has.
+
+    Attributes:
+        annotations: of all splits, as the data set settles them among the videos that can be used.
+        joined: the videos of the measured split, and which of them are there.
+        usable: the manifest's video by source id, of all videos of all splits that can be used.
+        unread: video ids and paths, by which failures name them, of measured videos that have no features.
+    """
+
+    annotations: Annotations
+    joined: Joined
+    usable: Mapping[str, str]
+    unread: frozenset[str]
+
+
+def join_benchmark(benchmark: Benchmark, members: Sequence[Member], unit_of: Sequence[Mapping[str, str]]) -> Membership:
+    """Find a benchmark's videos.
+
+    Args:
+        benchmark: which.
+        members: of the manifest, failed ones too: a video that could not be read is not absent, it has no features.
+        unit_of: for each artifact that the protocol reads, the unit that holds a video.
+
+    Raises:
+        ConfigError: a file is not what the data set distributes, or a name means two videos.
+    """
+    annotations = benchmark.dataset.read()
+    with_features = set.intersection(*(set(units) for units in unit_of))
+    usable = join(annotations.videos, members, with_features=with_features).video_ids
+    annotations = benchmark.dataset.settle(annotations, set(usable))
+    measured = benchmark.dataset.members(annotations, benchmark.split)
+    listed = set(join(measured, members).video_ids.values())
+    unread = (member for member in members if member.video_id in listed - with_features)
+    return Membership(
+        annotations=annotations,
+        joined=join(measured, members, with_features=with_features),
+        usable=usable,
+        unread=frozenset(name for member in unread for name in (member.video_id, *member.paths)),
+    )
+
+
+def failures_of(found: Membership, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str, str]]:
+    """Why measured videos have no features: (label, cause, message) of what failed in the artifacts that made them."""
+    return sorted(
+        (label, failure.cause, failure.message)
+        for label, artifact in artifacts.items()
+        for record in artifact.records
+        for failure in record.failures
+        if failure.input_id in found.unread
+    )
+
+
+def unit_of_videos(artifact: Artifact) -> dict[str, str]:
+    """Which unit of an artifact of tars holds each video."""
+    return {
+        member.name.partition(".")[0]: record.unit_id
+        for record in artifact.records
+        for file in record.files
+        for member in file.members
+    }
+
+
+def benchmark_identity(benchmark: Benchmark, labels: Sequence[str], inputs: Inputs) -> dict[str, Any]:
+    """What decides a benchmark's numbers, beside the encoder and how sure they are.
+
+    Args:
+        benchmark: which.
+        labels: of the artifacts that its protocol reads.
+        inputs: sealed.
+
+    Raises:
+        ConfigError: as `join_benchmark`.
+    """
+    unit_of = {label: unit_of_videos(inputs[label]) for label in labels}
+    found = join_benchmark(benchmark, read_members(inputs["manifest"]), list(unit_of.values()))
+    dataset = benchmark.dataset
+    return {
+        "dataset": dataset.model_dump(mode="json", exclude=set(dataset.paths())) | {"files": dataset.content()},
+        "protocol": benchmark.protocol.model_dump(mode="json"),
+        "split": benchmark.split,
+        "videos": [sorted(found.usable.items()), found.joined.counts()],
+        "missing": {reason: list(source_ids) for reason, source_ids in found.joined.missing.items()},
+        "failures": failures_of(found, {label: inputs[label] for label in ("manifest", *labels)}),
+        "features": {label: _fingerprints(inputs[label], units, found.usable) for label, units in unit_of.items()},
+    }
+
+
+def _fingerprints(artifact: Artifact, unit_of: Mapping[str, str], usable: Mapping[str, str]) -> list[str]:
+    wanted = {unit_of[video_id] for video_id in usable.values()}
+    return [record.fingerprint for record in artifact.records if record.unit_id in wanted]

@@ -1,0 +1,42 @@
+"""Settings of the protocols that measure a data set, with the published values as defaults. Knows no torch.
+
+One class a protocol, found by its `name`; `protocols/registry.py` says which function it configures. A protocol that
+needs no text encoder says so, and reads the labels that it names.
+"""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stages.contract import StageConfig
+from stages.training.choice import EncoderChoice
+
+
+class ProtocolConfig(StageConfig):
+    """What every protocol's settings say of it.
+
+    Attributes:
+        asks_encoder: whether the run's encoder is opened for it.
+    """
+
+    asks_encoder: ClassVar[bool] = True
+
+    def reads(self, encoder: EncoderChoice) -> tuple[str, ...]:
+        """Labels of the artifacts that it reads; a video that one of them lacks cannot be measured."""
+        return (encoder.features_label,)
+
+
+class ClipRetrievalConfig(ProtocolConfig):
+    """Annotated clips and their sentences, both ways (papers.md 7.2).
+
+    Attributes:
+        max_rows: feature rows of a clip that are kept, its first ones: VideoCLIP looks at 32 s of a longer clip.
+        ks: cut-offs of R@k.
+    """
+
+    name: Literal["clip_retrieval"]
+    max_rows: int = Field(default=32, ge=1)
+    ks: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
+
+
+AnyProtocol = Annotated[ClipRetrievalConfig, Field(discriminator="name")]
