@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from models.alignment.dtw import dtw_reference
+from models.alignment.dtw import dtw_kernel, dtw_reference
+from models.alignment.tiles import score_similarity
 from stages.errors import ArtifactError, ConfigError
 from stages.retrieval.bundle import Bundle, IndexedVideo
 from stages.retrieval.moments import Moment, find_moments, moment_around
@@ -119,8 +120,8 @@ def search_paragraph(
     # What no exact alignment can rank high is dropped by the average of each sentence's best window.
     means = np.array([cosines.max(axis=1).mean() for cosines in similarities])
     kept = np.sort(np.argsort(-means, kind="stable")[: max(k, max_candidates)])
-    hits = _align(bundle, sentences, [candidates[n] for n in kept], [similarities[n] for n in kept])
-    return _answer(bundle, "\n".join(sentences), tuple(hits[:k]))
+    hits = _align(bundle, sentences, [candidates[n] for n in kept], [similarities[n] for n in kept], k)
+    return _answer(bundle, "\n".join(sentences), hits)
 
 
 def _answer(bundle: Bundle, query: str, hits: tuple[Hit, ...] | tuple[ParagraphHit, ...]) -> Answer:
@@ -231,20 +232,23 @@ def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDA
 
 
 def _align(
-    bundle: Bundle, sentences: Sequence[str], videos: Sequence[IndexedVideo], similarities: Sequence[Vectors]
-) -> list[ParagraphHit]:
-    """All videos, best alignment first, equal ones in manifest order; similarities: float32 (S, N) a video."""
+    bundle: Bundle, sentences: Sequence[str], videos: Sequence[IndexedVideo], similarities: Sequence[Vectors], k: int
+) -> tuple[ParagraphHit, ...]:
+    """The k videos of best alignment, equal ones in manifest order; similarities: float32 (S, N) a video.
+
+    Every video is scored by the kernel; a path is traced for those alone that are answered.
+    """
     everywhere = np.concatenate(similarities, axis=1)
     thresholds = (np.median(everywhere, axis=1) + everywhere.max(axis=1)) / 2
+    lengths = [cosines.shape[1] for cosines in similarities]
+    scores = score_similarity(dtw_kernel, everywhere.astype(np.float64), [len(sentences)], lengths)[0][0]
     hits = []
-    for video, cosines in zip(videos, similarities, strict=True):
-        alignment = dtw_reference(1.0 - cosines.astype(np.float64))
-        spans = bundle.window_spans[video.rows.start : video.rows.stop]
-        placed = _place(sentences, np.asarray(alignment.path), cosines, spans, thresholds)
-        hits.append(
-            ParagraphHit(video_id=video.video_id, path=video.path, score=float(alignment.score), sentences=placed)
-        )
-    return sorted(hits, key=lambda hit: -hit.score)
+    for best in np.argsort(-scores, kind="stable")[:k].tolist():
+        video, cosines = videos[best], similarities[best]
+        path = np.asarray(dtw_reference(1.0 - cosines.astype(np.float64)).path)
+        placed = _place(sentences, path, cosines, bundle.window_spans[video.rows.start : video.rows.stop], thresholds)
+        hits.append(ParagraphHit(video_id=video.video_id, path=video.path, score=float(scores[best]), sentences=placed))
+    return tuple(hits)
 
 
 def _place(
