@@ -11,7 +11,7 @@ from pipeline.config import RunConfig
 from pipeline.plan import resolve
 from stages.artifacts.sealed import Artifact
 from stages.errors import ConfigError
-from stages.ingest import find_folder
+from stages.media.candidates import find_folder
 from stages.retrieval import open_bundle
 from stages.retrieval.paragraph_query import read_sentences, split_sentences
 from stages.retrieval.results import Answer

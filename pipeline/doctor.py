@@ -32,7 +32,8 @@ from stages.extract import (
     training_consumer,
 )
 from stages.extract import open_backbone as open_network
-from stages.ingest import Ingest, IngestConfig, find_files
+from stages.ingest import Ingest, IngestConfig
+from stages.media.candidates import Candidates, find_candidates
 from stages.media.presets import CLIP_PRESETS
 from stages.media.settings import S3DConfig
 
@@ -77,7 +78,7 @@ def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor],
     from stages.doctor.machine import check_machine
 
     extract = settings.extract
-    folder, candidates, _ = find_files(settings.ingest.media)
+    candidates = find_candidates(settings.ingest.media, settings.ingest.frame_rate)
     checks = check_machine(device=extract.device, decoder=extract.decoder) if settings.check_machine else []
     required = {label: consumer.to_json() for label, consumer in required_consumers(extract).items()}
     examine = ExamineSettings(
@@ -85,12 +86,12 @@ def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor],
         deadline_s=settings.ingest.deadline_s,
         memory_mib=extract.memory_mib,
     )
-    view.start_stage("examine", len(candidates), len(candidates))
-    files = examine_files(folder, candidates, examine, lambda done, total: view.update((), done, f"{total} files"))
+    view.start_stage("examine", len(candidates.files), len(candidates.files))
+    files = examine_files(candidates, examine, lambda done, total: view.update((), done, f"{total} files"))
     if settings.full and files:
         files = decode_all(settings.ingest, extract, files, make_executor=make_executor, view=view)
     outputs, opened, load_s = open_outputs(extract)
-    predicted = _predict(settings, folder, files, outputs, load_s)
+    predicted = _predict(settings, candidates, files, outputs, load_s)
     return Diagnosis(full=settings.full, files=tuple(files), checks=(*checks, *opened), forecast=predicted)
 
 
@@ -194,7 +195,7 @@ def _recipe(extract: ExtractConfig, label: str) -> dict[str, Any]:
 
 def _predict(
     settings: DoctorSettings,
-    folder: Path,
+    candidates: Candidates,
     files: Sequence[FileState],
     outputs: "Sequence[PlannedOutput]",
     load_s: float,
@@ -224,4 +225,4 @@ def _predict(
         num_cores=num_cores,
         threads=extract.threads,
     )
-    return forecast(usable, outputs, calibrate(folder, usable, outputs, measuring), shape)
+    return forecast(usable, outputs, calibrate(candidates, usable, outputs, measuring), shape)

@@ -19,7 +19,8 @@ from stages.evaluate import Evaluate
 from stages.extract import Extract
 from stages.import_features import plan_import
 from stages.index import Index
-from stages.ingest import Ingest, find_folder
+from stages.ingest import Ingest
+from stages.media.candidates import find_folder
 from stages.media.settings import ClipConfig
 from stages.text.presence import holds_narration
 from stages.train import Train

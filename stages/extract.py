@@ -21,6 +21,7 @@ from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Stag
 from stages.errors import ConfigError
 from stages.media.presets import CLIP_PRESETS, FramePreset
 from stages.media.settings import ClipConfig, FramesConfig, S3DConfig
+from stages.media.sources import FRAME_FOLDER, FrameFolder, source_to_json
 from stages.media.timelines import Tail
 from stages.media.weights import name_clip_weights, name_s3d_weights
 
@@ -198,8 +199,13 @@ class ExtractWorker:
         consumers = [maker.consumer.to_json() for maker in makers]
         required = {label: consumer.to_json() for label, consumer in required_consumers(self._config).items()}
         common = {"decoder": self._config.decoder, "consumers": consumers, "required": required}
-        paths = {member["video_id"]: str(self._folder / member["path"]) for member in unit.payload["members"]}
-        return [Job(input_id=video_id, arguments={"path": path, **common}) for video_id, path in paths.items()]
+        return [
+            Job(
+                input_id=member["video_id"],
+                arguments={**common, **member["source"], "path": str(self._folder / member["source"]["path"])},
+            )
+            for member in unit.payload["members"]
+        ]
 
     def _maker(self, label: str) -> "Maker":
         from stages.media.makers import FeatureMaker, FeatureRecipe, FrameMaker, ThumbnailMaker
@@ -282,9 +288,18 @@ def _unit(number: int, videos: Sequence[Video], recipes: dict[str, dict[str, Any
     return Unit(
         unit_id=f"{number:05d}",
         inputs=tuple(video.video_id for video in videos),
-        payload={"members": [{"video_id": video.video_id, "path": video.paths[0]} for video in videos]},
+        payload={"members": [{"video_id": video.video_id, "source": _source(video)} for video in videos]},
         identities={label: {"settings": recipe, "videos": contents} for label, recipe in recipes.items()},
     )
+
+
+def _source(video: Video) -> dict[str, Any]:
+    """As a job is given it, its path still relative to the media folder."""
+    path = Path(video.paths[0])
+    if video.container != FRAME_FOLDER:
+        return source_to_json(path)
+    count = round(video.duration_s * video.frame_rate)
+    return source_to_json(FrameFolder(path=path, frame_rate=video.frame_rate, num_frames=count))
 
 
 def _failure(refused: "Refused") -> Failure:

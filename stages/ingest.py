@@ -4,10 +4,9 @@ Planning hashes what it has not seen before (by size, mtime and inode), groups f
 member, and gives each member a position and a video id that it keeps for ever. The units then probe the members.
 """
 
-import csv
 import re
 import unicodedata
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,49 +26,12 @@ from stages.artifacts.manifest import (
     member_from_json,
     read_members,
 )
-from stages.artifacts.stat_cache import ContentHashes, FoundFile, scan
+from stages.artifacts.stat_cache import ContentHashes, FoundFile
 from stages.artifacts.tables import rows_table, write_table
 from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
 from stages.errors import ConfigError, SampleError
-
-COMPANION_SUFFIXES = frozenset(
-    [
-        ".vtt",
-        ".srt",
-        ".ttml",
-        ".dfxp",
-        ".json",
-        ".jsonl",
-        ".csv",
-        ".tsv",
-        ".txt",
-        ".md",
-        ".html",
-        ".xml",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".pdf",
-        ".log",
-        ".nfo",
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".webp",
-        ".svg",
-        ".npy",
-        ".npz",
-        ".parquet",
-        ".pt",
-        ".pth",
-        ".safetensors",
-        ".sha256",
-        ".md5",
-        ".part",
-        ".tmp",
-    ]
-)
-"""Files that lie beside videos and are none. Everything else must end as a video or as a named failure."""
+from stages.media.candidates import Candidates, find_candidates, find_folder
+from stages.media.sources import source_from_json
 
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STEM_LENGTH, _HASH_LENGTH = 51, 12
@@ -79,13 +41,16 @@ class IngestConfig(StageConfig):
     """Where the videos are.
 
     Attributes:
-        media: a folder (any depth), or a table (.csv with a column `path` and, if wanted, `source_id`; paths relative
-            to the table).
+        media: a folder (any depth), a table (.csv with a column `path` and, if wanted, `source_id`; paths relative to
+            the table), or a list of frame folders (.txt, lines `path n_frames label`).
+        frame_rate: pictures a second in folders of numbered pictures (`frame_00001.jpg`, ...), each of which is then a
+            video; unset: pictures are none.
         videos_per_unit: members of one unit of work.
         deadline_s: how long probing one file may take.
     """
 
     media: Path
+    frame_rate: float | None = Field(default=None, gt=0, le=1000)
     videos_per_unit: int = Field(default=1_000, ge=1)
     deadline_s: float = Field(default=60.0, gt=0)
 
@@ -111,21 +76,21 @@ class Ingest(Stage):
 
     def units(self, inputs: Inputs) -> list[Unit]:
         """One unit for each `videos_per_unit` positions that hold a member."""
-        folder, files, source_ids = find_files(self.config.media)
-        hashes = ContentHashes(inputs.store, folder).resolve(
-            [file for file in files if _is_utf8(file.path)], rehash=self.rehash, on_progress=inputs.on_planning
+        found = find_candidates(self.config.media, self.config.frame_rate)
+        hashes = ContentHashes(inputs.store, found.folder).resolve(
+            [file for file in found.files if _is_utf8(file.path)], rehash=self.rehash, on_progress=inputs.on_planning
         )
         earlier = [member for manifest in inputs.previous.get("manifest", ())[:1] for member in read_members(manifest)]
-        members = assign_members(files, hashes, source_ids, earlier)
+        members = assign_members(found.files, _with_rates(hashes, found), found.source_ids, earlier)
         if not members:
             raise ConfigError(
-                f"[ingest] media = {self.config.media}: there is no file in it that could be a video "
-                f"(found {len(files)} candidates); name a folder that holds videos"
+                f"[ingest] media = {self.config.media}: there is no file in it that could be a video; name a folder "
+                "that holds videos, or set frame_rate if they are folders of pictures"
             )
         by_unit: dict[int, list[Member]] = defaultdict(list)
         for member in members:
             by_unit[member.position // self.config.videos_per_unit].append(member)
-        return [_unit(number, by_unit[number]) for number in sorted(by_unit)]
+        return [_unit(number, by_unit[number], found) for number in sorted(by_unit)]
 
     def open(self, inputs: Inputs) -> Worker:
         """Start the process that probes."""
@@ -144,11 +109,12 @@ class IngestWorker:
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
         """Write the unit's rows of `videos` and `members`."""
         members = [member_from_json(row) for row in unit.payload["members"]]
+        frame_folders = unit.payload.get("frame_folders", {})
         videos: list[Video] = []
         failures: list[Failure] = []
         for number, member in enumerate(members):
             try:
-                videos.append(self._probe(member))
+                videos.append(self._probe(member, frame_folders.get(member.paths[0], {})))
             except SampleError as error:
                 failures += [Failure(input_id=path, cause=error.cause, message=str(error)) for path in member.paths]
             out.report((number + 1) / len(members))
@@ -162,10 +128,11 @@ class IngestWorker:
         """End the process that probes."""
         self._prober.close()
 
-    def _probe(self, member: Member) -> Video:
+    def _probe(self, member: Member, frame_folder: Mapping[str, Any]) -> Video:
         if member.problem:
             raise UnreadableFile(member.problem)
-        info = self._prober.probe(self._folder / member.paths[0])
+        source = source_from_json({"path": self._folder / member.paths[0], **frame_folder})
+        info = self._prober.probe(source)
         return Video(
             video_id=member.video_id,
             position=member.position,
@@ -190,72 +157,6 @@ class UnreadableFile(SampleError):
     """A file whose bytes or name cannot be read."""
 
     cause = "unreadable"
-
-
-def find_folder(media: Path) -> Path:
-    """The folder that the manifest's paths are relative to.
-
-    Raises:
-        ConfigError: `media` does not exist.
-    """
-    if media.is_dir():
-        return media
-    if media.is_file() and media.suffix.lower() == ".csv":
-        return media.parent
-    problem = "a file that is no .csv table" if media.exists() else "not there"
-    raise ConfigError(
-        f"[ingest] media = {media}: this is {problem}; expected a folder of videos, or a .csv table with a column "
-        "'path' (make run MEDIA=DIR)"
-    )
-
-
-def find_files(media: Path) -> tuple[Path, list[FoundFile], Mapping[str, tuple[str, ...]]]:
-    """The candidates for videos.
-
-    Args:
-        media: folder or table.
-
-    Returns:
-        The folder, its candidates in path order, and the source ids of paths that a table gives some.
-
-    Raises:
-        ConfigError: the table is not one, or names a file that is not there or outside of its folder.
-    """
-    folder = find_folder(media)
-    if media.is_dir():
-        candidates = (file for file in scan(folder) if _suffix(file.path) not in COMPANION_SUFFIXES)
-        return folder, sorted(candidates, key=lambda file: file.path), {}
-    rows = _read_path_table(media)
-    files = {path: _stat(media, line, folder, path) for line, path, _ in rows}
-    source_ids: dict[str, tuple[str, ...]] = {}
-    for _, path, source_id in rows:
-        if source_id and source_id not in source_ids.get(path, ()):
-            source_ids[path] = (*source_ids.get(path, ()), source_id)
-    return folder, [files[path] for path in sorted(files)], source_ids
-
-
-def _suffix(path: str) -> str:
-    return path[path.rfind(".") :].lower() if "." in path else ""
-
-
-def _read_path_table(table: Path) -> list[tuple[int, str, str]]:
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if "path" not in (reader.fieldnames or ()):
-            raise ConfigError(f"{table}: the table has columns {reader.fieldnames}, expected a column 'path'")
-        return [(reader.line_num, row["path"], row.get("source_id") or "") for row in reader]
-
-
-def _stat(table: Path, line: int, folder: Path, path: str) -> FoundFile:
-    place = folder / path
-    if not path or PurePosixPath(path).is_absolute() or not place.resolve().is_relative_to(folder.resolve()):
-        raise ConfigError(
-            f"{table}, line {line}: path {path!r} is not inside the table's folder; write it relative to the table"
-        )
-    if not place.is_file():
-        raise ConfigError(f"{table}, line {line}: there is no file {path!r} beside the table; mend or remove the row")
-    stat = place.stat()
-    return FoundFile(PurePosixPath(path).as_posix(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
 def assign_members(
@@ -340,18 +241,28 @@ def _problem(path: str) -> str:
     return f"{path}: the file cannot be read; check its permissions and the disk"
 
 
-def _unit(number: int, members: Sequence[Member]) -> Unit:
-    rows: list[dict[str, Any]] = [member.to_json() for member in members]
+def _with_rates(hashes: Mapping[str, str], found: Candidates) -> dict[str, str]:
+    """Content hashes; what a folder of pictures is as a video also depends on how many count, and how fast."""
+    rated = {
+        path: hash_bytes(f"{hashes[path]} {count} {found.frame_rate!r}".encode())
+        for path, count in found.num_frames.items()
+        if hashes.get(path)
+    }
+    return {**hashes, **rated}
+
+
+def _unit(number: int, members: Sequence[Member], found: Candidates) -> Unit:
+    content: dict[str, Any] = {"members": [member.to_json() for member in members]}
+    frame_folders = {
+        member.paths[0]: {"num_frames": found.num_frames[member.paths[0]], "frame_rate": found.frame_rate}
+        for member in members
+        if member.paths[0] in found.num_frames
+    }
+    if frame_folders:
+        content["frame_folders"] = frame_folders
     return Unit(
         unit_id=f"{number:05d}",
         inputs=tuple(path for member in members for path in member.paths),
-        payload={"members": rows},
-        identities={"manifest": {"members": rows}},
+        payload=content,
+        identities={"manifest": content},
     )
-
-
-def ignored_files(media: Path) -> Counter[str]:
-    """How many files of a media folder are taken for companions of videos, by suffix."""
-    if not media.is_dir():
-        return Counter()
-    return Counter(suffix for file in scan(media) if (suffix := _suffix(file.path)) in COMPANION_SUFFIXES)

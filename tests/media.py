@@ -12,6 +12,7 @@ import ffmpeg
 import imageio_ffmpeg
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 NUM_BITS = 12
 
@@ -88,6 +89,14 @@ def make_video(path: Path, kind: Numbered | None = None) -> Path:
     options = {"pix_fmt": "yuv420p", "threads": 1, "fps_mode": "passthrough", "fflags": "+bitexact", **kind.options}
     run_ffmpeg(ffmpeg.output(*streams, str(path), **options), raw)
     return path
+
+
+def make_pictures(folder: Path, count: int, *, name: str = "frame_{:05d}.png", first: int = 1, noise: int = 0) -> Path:
+    """Draw a folder of numbered pictures; picture k shows k, counted from 0."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        Image.fromarray(picture(number, (128, 96), noise)).save(folder / name.format(first + number), quality=95)
+    return folder
 
 
 def remux(source: Path, target: Path, inputs: dict[str, Any] | None = None, **options: Any) -> Path:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from stages.artifacts.commit import replace
-from stages.artifacts.hashing import hash_bytes, hash_file
+from stages.artifacts.hashing import fingerprint, hash_bytes, hash_file
 from stages.artifacts.layout import Store
 from stages.artifacts.tables import INT64, STRING, columns_table, read_table
 from stages.errors import Corrupt, SchemaMismatch
@@ -69,6 +69,18 @@ def scan(folder: Path) -> Iterator[FoundFile]:
                     yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
+def folder_as_file(path: str, inside: Sequence[FoundFile]) -> FoundFile:
+    """A folder whose files are one content; its key changes if that of any of them does.
+
+    Args:
+        path: of the folder.
+        inside: the files in it.
+    """
+    keys = fingerprint(sorted((file.path.rpartition("/")[2], *file.key) for file in inside))
+    newest = max((file.mtime_ns for file in inside), default=0)
+    return FoundFile(path, sum(file.size for file in inside), newest, int(keys[:15], 16))
+
+
 class ContentHashes:
     """The hashes of the files of one folder."""
 
@@ -112,6 +124,8 @@ class ContentHashes:
     def _hash(self, file: FoundFile) -> str:
         path = self._folder / file.path
         try:
+            if path.is_dir():
+                return _hash_folder(path)
             return hash_file(path) if path.is_file() else ""  # reading a pipe would wait for ever
         except OSError:
             return ""
@@ -137,3 +151,9 @@ class ContentHashes:
         buffer = io.BytesIO()
         pq.write_table(columns_table(_SCHEMA, columns), buffer, compression="zstd")
         replace(self._path, buffer.getvalue())
+
+
+def _hash_folder(path: Path) -> str:
+    """Names and contents of the files in a folder, without those below it and hidden ones; '' if there is none."""
+    inside = sorted(entry.name for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith("."))
+    return fingerprint([[name, hash_file(path / name)] for name in inside]) if inside else ""

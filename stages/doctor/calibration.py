@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,13 @@ from stages.doctor.usage import MemoryWatch, children_cpu_s, others_cpu_s
 from stages.errors import SampleError
 from stages.media.backbones import LoadedBackbone
 from stages.media.batches import read_batch
+from stages.media.candidates import Candidates
 from stages.media.consumers import Consumer
 from stages.media.geometry import Rgb
 from stages.media.isolation import IsolatedPool
 from stages.media.jpeg import encode_jpeg
 from stages.media.process import IsolationSettings
+from stages.media.sources import source_to_json
 
 _DECODE_SHARE = 0.5
 _MOST_SAMPLES = 16
@@ -113,12 +114,12 @@ class Calibration:
 
 
 def calibrate(
-    folder: Path, files: Sequence[FileState], outputs: Sequence[PlannedOutput], settings: CalibrationSettings
+    candidates: Candidates, files: Sequence[FileState], outputs: Sequence[PlannedOutput], settings: CalibrationSettings
 ) -> Calibration:
     """Measure.
 
     Args:
-        folder: the media folder.
+        candidates: of which the files are.
         files: usable ones.
         outputs: all that extract makes in its pass.
         settings: how long, and with what.
@@ -129,7 +130,7 @@ def calibrate(
     torch.set_num_threads(settings.threads)
     with MemoryWatch() as memory:
         with _networks_busy(outputs):
-            pictures = _time_decoding(folder, files, outputs, settings, found)
+            pictures = _time_decoding(candidates, files, outputs, settings, found)
         _time_encoding(outputs, pictures, found)
         until = begun + settings.budget_s
         for output in outputs:
@@ -175,7 +176,7 @@ def _reversed_bits(number: int) -> float:
 
 
 def _time_decoding(
-    folder: Path,
+    candidates: Candidates,
     files: Sequence[FileState],
     outputs: Sequence[PlannedOutput],
     settings: CalibrationSettings,
@@ -191,7 +192,7 @@ def _time_decoding(
         for file in spread(files, _MOST_SAMPLES):
             if time.monotonic() >= until:
                 break
-            asked = {**arguments, "required": {}, "path": str(folder / file.path)}
+            asked = {**arguments, "required": {}, **source_to_json(candidates.source(file.path))}
             try:
                 sample, start_s = _time_piece(pool.stream("sample", asked), file, outputs, pictures)
             except SampleError:  # how it ends belongs to the full examination

@@ -1,18 +1,19 @@
 """The plain examination: every candidate file is opened, its packets are read, its first frame is decoded."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from stages.artifacts.stat_cache import FoundFile
 from stages.doctor.records import FileState
 from stages.errors import DeadlineExceeded, SampleError
+from stages.media.candidates import Candidates
 from stages.media.causes import UNREADABLE
 from stages.media.isolation import IsolatedPool
 from stages.media.process import IsolationSettings
+from stages.media.sources import source_to_json
 
 TRUNCATED = "truncated"
 _JOB, _MODULE = "examine", "stages.media.examine"
@@ -38,8 +39,7 @@ class ExamineSettings:
 
 
 def examine_files(
-    folder: Path,
-    files: Sequence[FoundFile],
+    candidates: Candidates,
     settings: ExamineSettings,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> list[FileState]:
@@ -49,13 +49,12 @@ def examine_files(
     one is called partial; all others are unchecked.
 
     Args:
-        folder: the media folder.
-        files: its candidates.
+        candidates: the files, or folders of pictures.
         settings: how.
         on_progress: called with files done and all files.
 
     Returns:
-        One state a file, in the order of `files`.
+        One state a file, in the order of the candidates.
     """
     isolation = IsolationSettings(
         deadline_s=_READINGS * settings.deadline_s,
@@ -63,11 +62,12 @@ def examine_files(
         recycle_after=2000,
         preload=(_MODULE,),
     )
-    states = []
+    states: list[FileState] = []
+    files = candidates.files
     # The pool's processes die with the threads that started them, so it is closed first.
     with ThreadPoolExecutor(settings.workers or os.cpu_count() or 1) as threads, IsolatedPool(isolation) as pool:
         try:
-            for state in threads.map(lambda file: _examine(pool, folder, file, settings.sample), files):
+            for state in threads.map(lambda file: _examine(pool, candidates, file, settings.sample), files):
                 states.append(state)
                 if on_progress:
                     on_progress(len(states), len(files))
@@ -77,13 +77,14 @@ def examine_files(
     return states
 
 
-def _examine(pool: IsolatedPool, folder: Path, file: FoundFile, sample: Mapping[str, Any]) -> FileState:
+def _examine(pool: IsolatedPool, candidates: Candidates, file: FoundFile, sample: Mapping[str, Any]) -> FileState:
     path = os.fsencode(file.path).decode(errors="backslashreplace")  # as ingest names it
     if path != file.path:
         message = f"{path}: the file's name is no UTF-8; rename the file"
         return FileState(path=path, state="failed", cause=UNREADABLE, message=message, size_bytes=file.size)
     try:
-        found = pool.call(_JOB, {**sample, "consumers": [], "path": str(folder / path)})
+        source = source_to_json(candidates.source(file.path))
+        found = pool.call(_JOB, {**sample, "consumers": [], **source})
     except DeadlineExceeded as error:  # it may be in time when it is read once
         return FileState(path=path, state="unchecked", cause=error.cause, message=str(error), size_bytes=file.size)
     except SampleError as error:

@@ -17,7 +17,16 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from stages.errors import DecodeError
-from stages.media.causes import EMPTY_FILE, NO_VIDEO_STREAM, NOT_MEDIA, UNREADABLE, decode_error, normalise_words
+from stages.media.causes import (
+    EMPTY_FILE,
+    NO_FRAMES,
+    NO_VIDEO_STREAM,
+    NOT_MEDIA,
+    UNREADABLE,
+    decode_error,
+    normalise_words,
+)
+from stages.media.sources import FrameFolder, Source, folder_numbering
 
 _AV_TIME_BASE = 1_000_000
 _LONG_GAP_S = 60.0
@@ -42,31 +51,30 @@ class Timeline:
 
 
 @contextmanager
-def open_container(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file and its first video stream, one thread, cover pictures passed over.
+def open_container(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file, or a folder of pictures, and its first video stream, one thread, cover pictures passed over.
 
     Raises:
-        DecodeError: with the cause `unreadable`, `empty_file`, `not_media` or `no_video_stream`.
+        DecodeError: with the cause `unreadable`, `empty_file`, `not_media`, `no_frames` or `no_video_stream`.
     """
-    _check_file(path)
+    url, options = address(source)
     try:
-        # file: keeps a name such as "http:x.mp4" from being taken for an address.
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = av.open(url, format=options.pop("format", None), options=options, metadata_errors="replace")
     except (FFmpegError, ValueError, OSError) as error:
-        raise not_media(path, error) from error
+        raise not_media(source, error) from error
     with container:
         streams = [s for s in container.streams.video if not s.disposition & s.disposition.attached_pic]
         if not streams:
             held = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
             raise decode_error(
                 NO_VIDEO_STREAM,
-                f"{path.name}: no video stream, got {held}, expected a video; leave the file out or give one with "
+                f"{source.name}: no video stream, got {held}, expected a video; leave the file out or give one with "
                 "pictures",
             )
         stream = streams[0]
         if stream.codec_context is None:
             raise decode_error(
-                NOT_MEDIA, f"{path.name}: no decoder for its video stream; transcode it, for example to H.264"
+                NOT_MEDIA, f"{source.name}: no decoder for its video stream; transcode it, for example to H.264"
             )
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
@@ -94,13 +102,42 @@ def nominal_frame_s(stream: VideoStream) -> float:
     return float(1 / rate) if rate > 0 else float(1 / _FALLBACK_RATE)
 
 
-def scan_timeline(path: Path) -> Timeline:
+def address(source: Source) -> tuple[str, dict[str, str]]:
+    """Give what libavformat is to open, and with which options.
+
+    Raises:
+        DecodeError: with the cause `unreadable`, `empty_file` or `no_frames`.
+    """
+    # file: keeps a name such as "http:x.mp4" from being taken for an address.
+    if not isinstance(source, FrameFolder):
+        _check_file(source)
+        return f"file:{source}", {}
+    try:
+        numbering = folder_numbering(source)
+    except OSError as error:
+        raise _unreadable(source, error) from error
+    if numbering is None:
+        raise decode_error(
+            NO_FRAMES,
+            f"{source.name}: no numbered pictures in this folder, expected frame_00001.jpg or the like and those that "
+            "follow it; extract them again or leave the folder out",
+        )
+    folder = str(source.path).replace("%", "%%")
+    options = {
+        "format": "image2", "pattern_type": "sequence", "framerate": repr(source.frame_rate),
+        "start_number": str(numbering.first),
+    }  # fmt: skip
+    return f"file:{folder}/{numbering.pattern}", options
+
+
+def scan_timeline(source: Source) -> Timeline:
     """Read all packets without decoding them: what is there, whatever the header promises.
 
     Raises:
         DecodeError: as `open_container`.
     """
-    with open_container(path) as (container, stream):
+    most = source.num_frames if isinstance(source, FrameFolder) else None
+    with open_container(source) as (container, stream):
         zero, frame_s, failed = origin(container), nominal_frame_s(stream), False
         shown: list[tuple[float, float]] = []
         others_end_s = 0.0
@@ -108,6 +145,8 @@ def scan_timeline(path: Path) -> Timeline:
             for packet in container.demux():
                 if packet.size == 0 or packet.is_discard:
                     continue
+                if len(shown) == most:
+                    break
                 if packet.stream_index == stream.index:
                     shown.append(_interval(packet, zero, frame_s, shown))
                 elif packet.stream.type == "audio":
@@ -147,13 +186,13 @@ def _interval(
     return start_s, start_s + (float(packet.duration * base) if packet.duration else frame_s)
 
 
-def not_media(path: Path, error: Exception) -> DecodeError:
+def not_media(source: Source, error: Exception) -> DecodeError:
     """Say that a file is no media file, with the library's words."""
     words = normalise_words(getattr(error, "strerror", None) or str(error))
     return decode_error(
         NOT_MEDIA,
-        f"{path.name}: not a media file that can be read ({words}); expected a video container such as MP4, Matroska, "
-        "WebM or AVI; check that the file is whole, or leave it out",
+        f"{source.name}: not a media file that can be read ({words}); expected a video container such as MP4, "
+        "Matroska, WebM or AVI; check that the file is whole, or leave it out",
     )
 
 
@@ -168,8 +207,12 @@ def _check_file(path: Path) -> None:
         with path.open("rb") as file:
             file.read(1)
     except OSError as error:
-        raise decode_error(
-            UNREADABLE, f"{path.name}: cannot be read ({error.strerror}); check that it exists and its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
     if size == 0:
         raise decode_error(EMPTY_FILE, f"{path.name}: empty, got 0 bytes, expected a video; fetch or copy it again")
+
+
+def _unreadable(source: Source, error: OSError) -> DecodeError:
+    return decode_error(
+        UNREADABLE, f"{source.name}: cannot be read ({error.strerror}); check that it exists and its permissions"
+    )

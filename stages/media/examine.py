@@ -6,12 +6,12 @@ It calls their own code, so that what it refuses they refuse, too. A worker proc
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from stages.media.container import scan_timeline
 from stages.media.jobs import JOBS, Messages, run_sample
 from stages.media.probe import probe_video
+from stages.media.sources import source_from_json
 
 EXAMINE = "examine"
 
@@ -29,12 +29,12 @@ def run_examine(arguments: Mapping[str, Any]) -> Messages:
         DecodeError: ingest or extract refuses the file.
         EmptyTimeline: extract does.
     """
-    path = Path(arguments["path"])
-    info = probe_video(path)
+    source = source_from_json(arguments)
+    info = probe_video(source)
     planning = run_sample(arguments)
     end_s = next(header["end_s"] for header, _ in planning if header["kind"] == "plan")
     begun = time.perf_counter()
-    timeline = scan_timeline(path)
+    timeline = scan_timeline(source)
     result = {
         "info": asdict(info),
         "end_s": end_s,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from stages.media.causes import NO_FRAMES, decode_error
 from stages.media.decoders import open_decoder
 from stages.media.decoders.base import Frame, OpenVideo
 from stages.media.geometry import Geometry, Rgb
+from stages.media.sources import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +65,12 @@ class PassFacts:
 
 
 def sample_frames(
-    path: Path, requests: Sequence[FrameRequest], *, decoder: str = "pyav", facts: PassFacts | None = None
+    source: Source, requests: Sequence[FrameRequest], *, decoder: str = "pyav", facts: PassFacts | None = None
 ) -> Iterator[Sample]:
     """Decode a video once, forward, and answer all requests on the way; memory does not grow with its length.
 
     Args:
-        path: the file.
+        source: the file, or the folder of pictures.
         requests: what each consumer wants.
         decoder: name of a decoder (`decoders.DECODERS`).
         facts: filled while the pass goes on.
@@ -84,7 +84,7 @@ def sample_frames(
     """
     facts = facts if facts is not None else PassFacts()
     facts.missing_before = [0] * len(requests)
-    with open_decoder(decoder).open(path) as video:
+    with open_decoder(decoder).open(source) as video:
         cursors = [_Cursor(position, request) for position, request in enumerate(requests)]
         yield from _serve(video, cursors, facts)
         facts.num_errors = video.num_errors
@@ -92,7 +92,7 @@ def sample_frames(
     if not facts.num_frames:
         raise decode_error(
             NO_FRAMES,
-            f"{path.name}: no frame decodes ({facts.num_errors} decode errors), expected at least one; the file is "
+            f"{source.name}: no frame decodes ({facts.num_errors} decode errors), expected at least one; the file is "
             "damaged or cut: fetch it again or leave it out",
         )
 

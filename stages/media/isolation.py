@@ -15,6 +15,7 @@ from stages.errors import BadTranscript, DeadlineExceeded, DecodeError, EmptyTim
 from stages.media.causes import OUT_OF_MEMORY, decode_error
 from stages.media.messages import BUG, Header
 from stages.media.process import DecodeProcess, IsolationSettings
+from stages.media.sources import Source, source_to_json
 
 if TYPE_CHECKING:
     from stages.media.probe import MediaInfo
@@ -139,15 +140,15 @@ class IsolatedProber:
         settings = settings or IsolationSettings(recycle_after=2000)
         self._pool = IsolatedPool(replace(settings, deadline_s=deadline_s))
 
-    def probe(self, path: Path) -> "MediaInfo":
-        """Probe a file.
+    def probe(self, source: Source) -> "MediaInfo":
+        """Probe a file, or a folder of pictures.
 
         Raises:
             SampleError: as `probe.probe_video` and `IsolatedPool.stream`.
         """
         from stages.media.probe import MediaInfo
 
-        return MediaInfo(**self._pool.call("probe", {"path": str(path)}))
+        return MediaInfo(**self._pool.call("probe", source_to_json(source)))
 
     def close(self) -> None:
         """End the process."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from stages.errors import EmptyTimeline
@@ -13,6 +12,7 @@ from stages.media.container import Timeline, scan_timeline
 from stages.media.frames import FrameRequest, PassFacts, sample_frames
 from stages.media.messages import Header
 from stages.media.probe import probe_video
+from stages.media.sources import Source, source_from_json
 
 Messages = Iterator[tuple[Header, bytes | memoryview]]
 Arguments = Mapping[str, Any]
@@ -22,16 +22,16 @@ MAX_DURATION_S = 48 * 3600.0
 
 
 def run_probe(arguments: Arguments) -> Messages:
-    """Probe `path`; the result holds MediaInfo's fields."""
-    yield {"kind": "done", "result": asdict(probe_video(Path(arguments["path"])))}, b""
+    """Probe a source; the result holds MediaInfo's fields."""
+    yield {"kind": "done", "result": asdict(probe_video(source_from_json(arguments)))}, b""
 
 
 def run_sample(arguments: Arguments) -> Messages:
     """Decode a video once for several consumers.
 
     Args:
-        arguments: `path`; `decoder`; `consumers`, a list of Consumers' JSON; and `required`, Consumers' JSON by name,
-            each of which must get at least one span.
+        arguments: those of the source (`sources.source_to_json`); `decoder`; `consumers`, a list of Consumers' JSON;
+            and `required`, Consumers' JSON by name, each of which must get at least one span.
 
     Yields:
         A `plan` with `end_s`, batches, and PassFacts' fields with `truncated` as the result.
@@ -40,35 +40,37 @@ def run_sample(arguments: Arguments) -> Messages:
         DecodeError: nothing can be decoded.
         EmptyTimeline: a required consumer gets nothing.
     """
-    path = Path(arguments["path"])
+    source = source_from_json(arguments)
     consumers = [consumer_from_json(consumer) for consumer in arguments["consumers"]]
     required = {name: consumer_from_json(consumer) for name, consumer in arguments["required"].items()}
-    timeline, facts = _plan_timeline(path), PassFacts()
-    _check_rows(path, required, timeline.end_s, timeline.end_s)
+    timeline, facts = _plan_timeline(source), PassFacts()
+    _check_rows(source, required, timeline.end_s, timeline.end_s)
     yield {"kind": "plan", "end_s": timeline.end_s}, b""
     requests = [FrameRequest(times_s=c.times(timeline.end_s)[0], geometry=c.geometry) for c in consumers]
-    yield from batch_samples(sample_frames(path, requests, decoder=arguments["decoder"], facts=facts))
-    _check_rows(path, required, timeline.end_s, facts.end_s)
+    yield from batch_samples(sample_frames(source, requests, decoder=arguments["decoder"], facts=facts))
+    _check_rows(source, required, timeline.end_s, facts.end_s)
     yield {"kind": "done", "result": {**asdict(facts), "truncated": timeline.truncated}}, b""
 
 
-def _plan_timeline(path: Path) -> Timeline:
-    timeline = scan_timeline(path)
+def _plan_timeline(source: Source) -> Timeline:
+    timeline = scan_timeline(source)
     if not len(timeline.times_s):
-        raise decode_error(NO_FRAMES, f"{path.name}: its video stream holds no packet; fetch it again or leave it out")
+        raise decode_error(
+            NO_FRAMES, f"{source.name}: its video stream holds no packet; fetch it again or leave it out"
+        )
     if not 0 < timeline.end_s <= MAX_DURATION_S:
         raise EmptyTimeline(
-            f"{path.name}: its frames end at {timeline.end_s:.3f} s, expected more than 0 and at most "
+            f"{source.name}: its frames end at {timeline.end_s:.3f} s, expected more than 0 and at most "
             f"{MAX_DURATION_S:.0f} s; its time stamps are damaged: remux or leave it out"
         )
     return timeline
 
 
-def _check_rows(path: Path, required: Mapping[str, Consumer], planned_s: float, decoded_s: float) -> None:
+def _check_rows(source: Source, required: Mapping[str, Consumer], planned_s: float, decoded_s: float) -> None:
     for name, consumer in required.items():
         if not has_row(consumer, planned_s, decoded_s):
             raise EmptyTimeline(
-                f"{path.name}: it has nothing for {name}: its frames end at {decoded_s:.3f} s of {planned_s:.3f} s; "
+                f"{source.name}: it has nothing for {name}: its frames end at {decoded_s:.3f} s of {planned_s:.3f} s; "
                 "where a whole clip does not fit use tail = 'keep', or leave the video out"
             )
 

@@ -1,11 +1,11 @@
 """What a media file says about itself, and whether at least one of its frames decodes."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from stages.media.causes import NO_FRAMES, decode_error
 from stages.media.container import open_container, scan_timeline
 from stages.media.decoders.pyav import PyavVideo, quarter_turns
+from stages.media.sources import FRAME_FOLDER, FrameFolder, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,8 @@ class MediaInfo:
         width: pixels as stored, before rotation.
         height: pixels as stored, before rotation.
         rotation: degrees clockwise by which the picture is turned for display: 0, 90, 180 or 270.
-        container: names of its format, as libavformat gives them (`mov,mp4,m4a,3gp,3g2,mj2`).
+        container: names of its format, as libavformat gives them (`mov,mp4,m4a,3gp,3g2,mj2`); `frame_folder` for a
+            folder of pictures.
         video_codec: such as `h264`.
         audio_codec: such as `aac`; '' without sound.
         has_audio: whether there is an audio stream.
@@ -36,32 +37,32 @@ class MediaInfo:
     has_audio: bool
 
 
-def probe_video(path: Path) -> MediaInfo:
-    """Open a file, decode its first frame and say what it is.
+def probe_video(source: Source) -> MediaInfo:
+    """Open a file, or a folder of pictures, decode its first frame and say what it is.
 
     Args:
-        path: a media file.
+        source: which.
 
     Raises:
         DecodeError: its `cause` is `unreadable`, `empty_file`, `not_media`, `no_video_stream` or `no_frames`.
     """
-    with open_container(path) as (container, stream):
+    with open_container(source) as (container, stream):
         video = PyavVideo(container, stream)
         first = next(video.frames(), None)
         if first is None:
             raise decode_error(
                 NO_FRAMES,
-                f"{path.name}: no frame of its {_codec(stream)} stream decodes ({video.num_errors} decode errors), "
+                f"{source.name}: no frame of its {_codec(stream)} stream decodes ({video.num_errors} decode errors), "
                 "expected at least one; the file is damaged or cut: fetch it again or leave it out",
             )
         audio = container.streams.audio[0] if container.streams.audio else None
         return MediaInfo(
-            duration_s=scan_timeline(path).container_end_s,
+            duration_s=scan_timeline(source).container_end_s,
             frame_rate=float(stream.average_rate or 0),
             width=first.picture.width,
             height=first.picture.height,
             rotation=-90 * quarter_turns(first.picture) % 360,
-            container=container.format.name,
+            container=FRAME_FOLDER if isinstance(source, FrameFolder) else container.format.name,
             video_codec=_codec(stream),
             audio_codec=_codec(audio) if audio is not None else "",
             has_audio=audio is not None,

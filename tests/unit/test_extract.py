@@ -27,7 +27,7 @@ from stages.extract import Extract, ExtractConfig, open_backbone
 from stages.ingest import Ingest, IngestConfig
 from stages.media.settings import S3DConfig
 from stages.training.frame_entries import frame_entries
-from tests.media import Numbered, make_video, read_number
+from tests.media import Numbered, make_pictures, make_video, read_number
 
 SMALL = {"deadline_s": 60.0}
 
@@ -48,10 +48,10 @@ def run_stage(stage: Stage, inputs: Inputs) -> dict[str, Artifact]:
 class Corpus:
     """A media folder with its manifest; `extract` runs the stage into a store of its own."""
 
-    def __init__(self, root: Path, media: Path) -> None:
+    def __init__(self, root: Path, media: Path, frame_rate: float | None = None) -> None:
         self.root, self.media = root, media
         inputs = Inputs(store=Store(root / "manifests"), artifacts={})
-        self.manifest = run_stage(Ingest(IngestConfig(media=media)), inputs)["manifest"]
+        self.manifest = run_stage(Ingest(IngestConfig(media=media, frame_rate=frame_rate)), inputs)["manifest"]
 
     def extract(self, store: str, **config: Any) -> dict[str, Artifact]:
         stage = Extract(ExtractConfig(**{**SMALL, **config}), self.media)
@@ -239,6 +239,20 @@ def test_damaged_frames_are_marked(tmp_path: Path) -> None:
     intact = np.flatnonzero(~damaged)
     assert [read_number(entry.read_picture(k)) for k in intact] == np.round(times[intact] * 25).astype(int).tolist()
     assert (facts["status"], facts["num_damaged"], facts["num_frames"]) == ("partial", damaged.sum(), len(times))
+
+
+def test_frame_folders_are_extracted_like_files(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    make_pictures(media / "kicks", 125)
+    (make_pictures(media / "torn", 50) / "frame_00030.png").write_bytes(b"no picture")
+    lossless = {"vcodec": "libx264rgb", "qp": 0, "pix_fmt": "rgb24"}
+    make_video(media / "file", Numbered(num_frames=125, options=lossless))
+    made = Corpus(tmp_path, media, frame_rate=25.0).extract("store", thumbnails=False)["features.s3d"]
+    found = samples(made)
+    np.testing.assert_allclose(found["kicks"]["spans.npy"], [[0, 2], [2, 4], [4, 5]])
+    np.testing.assert_allclose(found["kicks"]["s3d.npy"], found["file"]["s3d.npy"], atol=2e-3)
+    assert found["kicks"]["json"]["status"] == "ok"
+    assert found["torn"]["json"]["status"] == "partial"
 
 
 def test_bad_videos_are_failures_and_the_others_are_untouched(

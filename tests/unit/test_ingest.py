@@ -14,8 +14,9 @@ from stages.artifacts.sealed import Artifact, Description, PlannedUnit
 from stages.artifacts.stat_cache import FoundFile
 from stages.contract import Inputs
 from stages.errors import ConfigError
-from stages.ingest import Ingest, IngestConfig, assign_members, find_files, make_video_id
-from tests.media import make_video
+from stages.ingest import Ingest, IngestConfig, assign_members, make_video_id
+from stages.media.candidates import find_candidates
+from tests.media import make_pictures, make_video
 
 
 def found(path: str, size: int = 1) -> FoundFile:
@@ -57,8 +58,7 @@ def test_companions_are_no_videos(tmp_path: Path) -> None:
     for name in ("a.mp4", "a.vtt", "a.en.srt", "b", "c.weird", ".hidden.mp4", "sub/d.MKV", "splits.csv"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    _, files, _ = find_files(tmp_path)
-    assert [file.path for file in files] == ["a.mp4", "b", "c.weird", "sub/d.MKV"]
+    assert [file.path for file in find_candidates(tmp_path).files] == ["a.mp4", "b", "c.weird", "sub/d.MKV"]
 
 
 @pytest.mark.parametrize("path", ["../x.mp4", "/etc/passwd", "", "missing.mp4"])
@@ -68,12 +68,12 @@ def test_a_table_may_not_leave_its_folder(tmp_path: Path, path: str) -> None:
     folder.mkdir()
     (folder / "videos.csv").write_text(f'path,source_id\n"{path}",one\n')
     with pytest.raises(ConfigError, match=r"videos\.csv, line 2"):
-        find_files(folder / "videos.csv")
+        find_candidates(folder / "videos.csv")
 
 
-@pytest.mark.parametrize(("name", "message"), [("nothing", "not there"), ("file.txt", r"no \.csv table")])
+@pytest.mark.parametrize(("name", "message"), [("nothing", "not there"), ("file.dat", r"no \.csv table")])
 def test_a_missing_folder_is_one_clear_message(tmp_path: Path, name: str, message: str) -> None:
-    (tmp_path / "file.txt").touch()
+    (tmp_path / "file.dat").touch()
     with pytest.raises(ConfigError, match=message):
         Ingest(IngestConfig(media=tmp_path / name)).units(Inputs(store=Store(tmp_path / "s"), artifacts={}))
 
@@ -84,9 +84,9 @@ def test_an_empty_folder_is_one_clear_message(tmp_path: Path) -> None:
         Ingest(IngestConfig(media=tmp_path / "media")).units(Inputs(store=Store(tmp_path / "s"), artifacts={}))
 
 
-def ingest(store: Path, media: Path) -> tuple[Artifact, list[Video]]:
+def ingest(store: Path, media: Path, frame_rate: float | None = None) -> tuple[Artifact, list[Video]]:
     """Run the stage by plain calls."""
-    stage = Ingest(IngestConfig(media=media))
+    stage = Ingest(IngestConfig(media=media, frame_rate=frame_rate))
     inputs = Inputs(store=Store(store), artifacts={})
     units = stage.units(inputs)
     target = Store(store).artifact("manifest", "0" * 12)
@@ -125,6 +125,60 @@ def test_every_file_ends_as_video_duplicate_or_named_failure(tmp_path: Path) -> 
     assert {failure.input_id for failure in record.failures} == {"cut.mp4", "text.mp4", "zero.mp4"}
     assert all(str(tmp_path) not in failure.message for failure in record.failures)
     assert len(read_members(artifact)) == 4
+
+
+def test_frame_folders_are_videos_at_their_rate(tmp_path: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    make_video(media / "file.mp4")
+    make_pictures(media / "kick" / "one", 30)
+    make_pictures(media / "kick" / "two", 12, name="img_{:05d}.jpg", first=1)
+    make_pictures(media / "kick" / "same", 30)
+    (media / "kick" / "two" / "flow_x_00001.jpg").write_bytes(b"optical flow")
+    _, plain = ingest(tmp_path / "plain", media)
+    assert [video.video_id for video in plain] == ["file"]
+    artifact, videos = ingest(tmp_path / "store", media, frame_rate=15.0)
+    assert [(v.video_id, v.paths, round(v.duration_s, 9), v.frame_rate, v.container) for v in videos[1:]] == [
+        ("one", ("kick/one", "kick/same"), 2.0, 15.0, "frame_folder"),
+        ("two", ("kick/two",), 0.8, 15.0, "frame_folder"),
+    ]
+    assert artifact.totals()["inputs"] == 4
+    _, slower = ingest(tmp_path / "slower", media, frame_rate=5.0)
+    assert slower[1].content_hash != videos[1].content_hash
+    assert slower[0].content_hash == videos[0].content_hash
+
+
+def test_a_list_of_frame_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_pictures(tmp_path / "kick" / "one", 30)
+    make_pictures(tmp_path / "kick" / "two", 12)
+    (tmp_path / "empty").mkdir()
+    listing = tmp_path / "train.txt"
+    listing.write_text("kick/one.mp4 20 0\nkick/two 14 3 extra\n\ngone/three 9 1\nempty 9 1\n")
+    artifact, videos = ingest(tmp_path / "store", listing, frame_rate=10.0)
+    assert [(v.video_id, round(v.duration_s, 9), v.source_ids) for v in videos] == [
+        ("one", 2.0, ("kick/one.mp4",)), ("two", 1.2, ("kick/two",)),
+    ]  # fmt: skip
+    assert "frame_folder_is_short path=kick/two listed=14 found=12" in caplog.text
+    failures = {f.input_id: f.cause for f in artifact.records[0].failures}
+    assert failures == {"gone/three": "unreadable", "empty": "unreadable"}
+    with pytest.raises(ConfigError, match=r"set \[ingest\] frame_rate"):
+        find_candidates(listing)
+    listing.write_text("kick/one 20 0\nkick/two many 0\n")
+    with pytest.raises(ConfigError, match=r"train\.txt, line 2: got 'kick/two many 0'"):
+        find_candidates(listing, 10.0)
+
+
+def test_changed_pictures_are_seen_and_unchanged_ones_not_read_again(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "media" / "one", 5)
+    read: list[int] = []
+    inputs = Inputs(store=Store(tmp_path / "s"), artifacts={}, on_planning=lambda done, total: read.append(total))
+    stage = Ingest(IngestConfig(media=tmp_path / "media", frame_rate=10.0))
+    first = stage.units(inputs)
+    assert stage.units(inputs) == first
+    assert len(read) == 1
+    (tmp_path / "media" / "one" / "frame_00002.png").write_bytes(b"another")
+    assert stage.units(inputs) != first
+    assert len(read) == 2
 
 
 def test_a_file_without_permission_or_with_a_bad_name_is_named(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Protocol
 
 from stages.media.geometry import Geometry, Rgb
+from stages.media.sources import Source
 
 
 class Frame(Protocol):
@@ -45,8 +45,8 @@ class OpenVideo(Protocol):
 class Decoder(Protocol):
     """A way to decode files."""
 
-    def open(self, path: Path) -> AbstractContextManager[OpenVideo]:
-        """Open a file.
+    def open(self, source: Source) -> AbstractContextManager[OpenVideo]:
+        """Open a file, or a folder of pictures.
 
         Raises:
             DecodeError: it cannot be opened, with the cause.

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import av
 import decord
@@ -20,6 +19,7 @@ from stages.errors import DecodeError
 from stages.media.causes import UNSUPPORTED, decode_error, normalise_words
 from stages.media.container import Timeline, open_container, scan_timeline
 from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.sources import FrameFolder, Source
 
 _CLOCK = re.compile(r"\[\d\d:\d\d:\d\d\] ")
 
@@ -72,26 +72,28 @@ class DecordDecoder:
     """Opens files with decord; see `decoders.base.Decoder`."""
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[DecordVideo]:
+    def open(self, source: Source) -> Iterator[DecordVideo]:
         """Open a file.
 
         Raises:
             DecodeError: as `container.open_container`, or `unsupported` where decord cannot open it.
         """
-        with open_container(path) as (container, _):
+        if isinstance(source, FrameFolder):
+            raise _refused(source.name, "it reads files only, no folders of pictures")
+        with open_container(source) as (container, _):
             if "mpegts" in container.format.name:
-                raise _refused(path.name, "its first read of a transport stream does not start at the first frame")
-        timeline = scan_timeline(path)
+                raise _refused(source.name, "its first read of a transport stream does not start at the first frame")
+        timeline = scan_timeline(source)
         try:
-            reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
+            reader = decord.VideoReader(str(source), ctx=decord.cpu(0), num_threads=1)
             stamps = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
         except (decord.DECORDError, RuntimeError) as error:
-            raise _refused(path.name, str(error)) from error
+            raise _refused(source.name, str(error)) from error
         if not _same_frames(stamps, timeline.times_s):
             raise _refused(
-                path.name, "its list of frames is not that of the packets, as with edit lists and hidden frames"
+                source.name, "its list of frames is not that of the packets, as with edit lists and hidden frames"
             )
-        yield DecordVideo(path.name, reader, timeline)
+        yield DecordVideo(source.name, reader, timeline)
 
 
 def _same_frames(stamps: NDArray[np.float64], times_s: NDArray[np.float64]) -> bool:
@@ -104,6 +106,4 @@ def _same_frames(stamps: NDArray[np.float64], times_s: NDArray[np.float64]) -> b
 
 def _refused(name: str, words: str) -> DecodeError:
     words = normalise_words(_CLOCK.sub("", words.partition("Stack trace")[0]))
-    return decode_error(
-        UNSUPPORTED, f"{name}: decord cannot decode it ({words}); use the decoder 'pyav', which knows AV1 and damage"
-    )
+    return decode_error(UNSUPPORTED, f"{name}: decord cannot decode it ({words}); use the decoder 'pyav', which can")

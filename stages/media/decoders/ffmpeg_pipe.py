@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import IO, Any
 
 import av
@@ -21,8 +20,9 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from stages.media.causes import NO_FRAMES, decode_error, normalise_words
-from stages.media.container import Timeline, open_container, origin, scan_timeline
+from stages.media.container import Timeline, address, open_container, origin, scan_timeline
 from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.sources import Source
 
 _SAME_TIME_S = 1e-4
 
@@ -103,21 +103,21 @@ class FfmpegDecoder:
     """Starts one ffmpeg for each file; see `decoders.base.Decoder`."""
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[FfmpegVideo]:
-        """Open a file.
+    def open(self, source: Source) -> Iterator[FfmpegVideo]:
+        """Open a file, or a folder of pictures.
 
         Raises:
             DecodeError: as `container.open_container`.
         """
-        with open_container(path) as (container, stream):
+        with open_container(source) as (container, stream):
             zero, index = origin(container), stream.index
-        timeline = scan_timeline(path)
+        timeline = scan_timeline(source)
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
-                _command(path, index), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+                _command(source, index), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
             )
             try:
-                yield FfmpegVideo(path.name, process, log, zero, timeline)
+                yield FfmpegVideo(source.name, process, log, zero, timeline)
             finally:
                 process.kill()
                 process.wait()
@@ -125,14 +125,15 @@ class FfmpegDecoder:
                     process.stdout.close()
 
 
-def _command(path: Path, stream_index: int) -> list[str]:
+def _command(source: Source, stream_index: int) -> list[str]:
     """The arguments of ffmpeg: no shell, local files only, time stamps as they are."""
-    reads: dict[str, Any] = {"protocol_whitelist": "file,pipe", "threads": 1, "copyts": None}
+    url, options = address(source)
+    reads: dict[str, Any] = {**options, "protocol_whitelist": "file,pipe", "threads": 1, "copyts": None}
     writes: dict[str, Any] = {
         "format": "nut", "vcodec": "rawvideo", "pix_fmt": "rgb24", "fps_mode": "passthrough", "enc_time_base": "demux",
         "sws_flags": "bicubic+accurate_rnd+bitexact",
     }  # fmt: skip
-    stream = ffmpeg.input(f"file:{path}", **reads)[str(stream_index)]
+    stream = ffmpeg.input(url, **reads)[str(stream_index)]
     output = ffmpeg.output(stream, "pipe:1", **writes).global_args("-nostdin", "-hide_banner", "-loglevel", "error")
     command: list[str] = output.compile(cmd=imageio_ffmpeg.get_ffmpeg_exe())
     return command

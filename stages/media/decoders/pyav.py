@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -16,6 +15,7 @@ from av.video.stream import VideoStream
 
 from stages.media.container import nominal_frame_s, open_container, origin
 from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.sources import Source
 
 _MOST_HELD = 16
 """Codecs reorder by at most this many frames; it bounds how many wait for the frame that ends a run of B-frames."""
@@ -109,13 +109,13 @@ class PyavDecoder:
     """Opens files with PyAV; see `decoders.base.Decoder`."""
 
     @contextmanager
-    def open(self, path: Path) -> Iterator[PyavVideo]:
-        """Open a file.
+    def open(self, source: Source) -> Iterator[PyavVideo]:
+        """Open a file, or a folder of pictures.
 
         Raises:
             DecodeError: as `container.open_container`.
         """
-        with open_container(path) as (container, stream):
+        with open_container(source) as (container, stream):
             yield PyavVideo(container, stream)
 
 
