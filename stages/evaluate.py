@@ -120,8 +120,12 @@ class Evaluate(Stage):
         return (Output(label="evaluation", schema=SCHEMA),)
 
     def resources(self) -> Resources:
-        """As many cores as the encoder has threads."""
-        return Resources(num_cpus=self.encoder_settings.threads)
+        """What the encoder or the most demanding protocol needs."""
+        needed = [benchmark.protocol.occupies() for benchmark in self.config.benchmarks]
+        return Resources(
+            num_cpus=max([self.encoder_settings.threads, *(found.num_cpus for found in needed)]),
+            num_gpus=max([0.0, *(found.num_gpus for found in needed)]),
+        )
 
     def units(self, inputs: Inputs) -> list[Unit]:
         """The run's own set, whose page names every artifact that it read, and one unit a benchmark."""

@@ -19,7 +19,7 @@ from stages.datasets.join import Joined, join
 from stages.datasets.records import Annotations
 from stages.evaluation.expected import PublishedConfig
 from stages.evaluation.layout import OWN_SET
-from stages.evaluation.protocol_configs import AnyProtocol
+from stages.evaluation.protocol_choice import AnyProtocol
 
 
 class Benchmark(StageConfig):

@@ -3,8 +3,11 @@
 Letters: N rows of a video, D their width, F rows that are kept, T steps.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from stages.evaluation.features import FeatureSource
 from stages.evaluation.records import F32, F64, I64
 
 
@@ -46,3 +49,21 @@ def resampled(rows: F32, spans: F64, duration_s: float, num_steps: int, points: 
     share = ((wanted - middles[left]) / gaps).clip(0.0, 1.0)[:, None]
     values = (1.0 - share) * rows[left] + share * rows[right]
     return np.asarray(values.reshape(num_steps, points, -1).mean(axis=1), dtype=np.float32)
+
+
+def even_rows(source: FeatureSource, source_id: str, num_kept: int) -> F32:
+    """F intact rows of a video, spread evenly over them: (F, D) float32."""
+    found = source.rows(source_id)
+    intact = found.features[~found.damaged]
+    return np.asarray(intact[uniform_places(len(intact), num_kept)], dtype=np.float32)
+
+
+def mean_rows(source: FeatureSource, source_ids: Sequence[str], num_kept: int) -> F32:
+    """Mean of F intact rows of each video, spread evenly over them: (V, D) float32."""
+    return np.stack([even_rows(source, source_id, num_kept).mean(axis=0) for source_id in source_ids])
+
+
+def unit_length(vectors: F32) -> F32:
+    """Vectors at length 1: (V, D) float32; one of zeros stays."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)

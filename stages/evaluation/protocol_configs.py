@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.contract import StageConfig
+from stages.contract import Resources, StageConfig
 from stages.training.choice import EncoderChoice
 
 
@@ -25,6 +25,10 @@ class ProtocolConfig(StageConfig):
         """Labels of the artifacts that it reads; a video that one of them lacks cannot be measured."""
         return (encoder.features_label,)
 
+    def occupies(self) -> Resources:
+        """What it needs of a machine, beside what the encoder needs."""
+        return Resources()
+
 
 class ClipRetrievalConfig(ProtocolConfig):
     """Annotated clips and their sentences, both ways (papers.md 7.2).
@@ -39,4 +43,5 @@ class ClipRetrievalConfig(ProtocolConfig):
     ks: tuple[int, ...] = Field(default=(1, 5, 10), min_length=1)
 
 
-AnyProtocol = Annotated[ClipRetrievalConfig, Field(discriminator="name")]
+TextProtocol = Annotated[ClipRetrievalConfig, Field(discriminator="name")]
+"""Those that compare videos and texts by the run's encoder; `protocol_choice.py` names all."""

@@ -1,0 +1,138 @@
+"""Protocols of frame backbones through every stage: encoded videos, extract, evaluate; CLIP and ResNet, both random."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.config import RunConfig
+from pipeline.executors.inline import InlineExecutor
+from pipeline.plan import build_stages, resolve
+from pipeline.progress import LineProgress
+from pipeline.run import Outcome, RunContext, run_stages
+from pipeline.runs import start_run
+from stages.artifacts.layout import Store
+from stages.errors import ConfigError
+from tests.action_media import ActionSet
+from tests.clip_factory import save_random_clip
+
+
+@pytest.fixture(scope="module")
+def actions(tmp_path_factory: pytest.TempPathFactory) -> ActionSet:
+    return ActionSet(tmp_path_factory.mktemp("actions")).make()
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_random_clip(tmp_path_factory.mktemp("clip"))
+
+
+def configuration(actions: ActionSet, clip: Path, benchmarks: list[dict[str, Any]], **changes: Any) -> RunConfig:
+    extract = {
+        "backbones": ["clip", "resnet"],
+        "clip": {"model": str(clip), "fps": 4.0},
+        "resnet": {"size": "tiny", "fps": 4.0, "short_side": 64, "crop": 64},
+        "thumbnails": False,
+        "videos_per_shard": 8,
+    }
+    settings = {
+        "name": "actions",
+        "root": str(actions.root / "store"),
+        "encoder": f"clip:{clip}",
+        "executor": {"kind": "inline"},
+        "ingest": {"media": str(actions.media)},
+        "extract": extract,
+        "evaluate": {"num_resamples": 100, "benchmarks": benchmarks},
+    }
+    return resolve(RunConfig.model_validate(settings | changes))
+
+
+def run(config: RunConfig) -> Outcome:
+    store = Store(config.root)
+    context = RunContext(
+        name=config.name,
+        store=store,
+        run=start_run(store, config.fingerprint(), config.to_toml()),
+        make_executor=lambda: InlineExecutor(num_retries=0),
+        view=LineProgress(io.StringIO()),
+    )
+    return run_stages(build_stages(config), context)
+
+
+def metrics_of(outcome: Outcome, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(outcome.artifacts["evaluation"].path_in(name, "metrics.json").read_bytes())
+    return found
+
+
+def of_backbone(backbone: str, actions: ActionSet) -> list[dict[str, Any]]:
+    protocols = {
+        "probe": ("ucf101", {"name": "linear_probe"}),
+        "retrieval": ("ucf101", {"name": "video_retrieval", "ks": [1, 5]}),
+        "fewshot": ("fewshot", {"name": "few_shot", "shots": [1, 2], "num_episodes": 200}),
+    }
+    return [
+        {
+            "name": f"{backbone}-{name}",
+            "dataset": getattr(actions, dataset)(),
+            "protocol": {**protocol, "backbone": backbone},
+        }
+        for name, (dataset, protocol) in protocols.items()
+    ]
+
+
+@pytest.fixture(scope="module")
+def measured(actions: ActionSet, clip: Path) -> Outcome:
+    return run(configuration(actions, clip, [*of_backbone("clip", actions), *of_backbone("resnet", actions)]))
+
+
+@pytest.mark.parametrize(("backbone", "least"), [("clip", 0.5), ("resnet", 0.9)])
+def test_what_is_seen_is_known(measured: Outcome, backbone: str, least: float) -> None:
+    probe = metrics_of(measured, f"{backbone}-probe")
+    top = probe["protocols"]["linear_probe"]["scores"]["top-1"]
+    assert top["value"] >= least
+    assert top["chance"] == pytest.approx(0.2)
+    assert top["baselines"] == {"majority class": pytest.approx(0.2)}
+    assert (probe["split"]["num_videos"], probe["split"]["num_measured"]) == (15, 15)
+    found = metrics_of(measured, f"{backbone}-retrieval")["protocols"]["video_to_video"]
+    assert found["scores"]["R@1"]["value"] >= least
+    assert (found["num_queries"], found["gallery_size"]) == (15, 15)
+    fewshot = metrics_of(measured, f"{backbone}-fewshot")["protocols"]
+    for name, protocol in fewshot.items():
+        assert protocol["scores"]["accuracy"]["chance"] == pytest.approx(0.2)
+        assert protocol["scores"]["accuracy"]["low"] > 2 * 0.2, name
+    assert len(fewshot) == 6
+
+
+def test_the_page_names_the_backbone_and_its_random_weights(measured: Outcome) -> None:
+    metrics = metrics_of(measured, "resnet-probe")
+    assert metrics["encoder"]["random_weights"] is True
+    assert metrics["encoder"]["features"] == "resnet preset resnet, weights random:seed=0"
+    page = measured.artifacts["evaluation"].path_in("resnet-probe", "report.html").read_text()
+    assert "majority class" in page
+    assert "random" in page
+
+
+def test_another_number_redoes_one_benchmark(measured: Outcome, actions: ActionSet, clip: Path) -> None:
+    benchmarks = [*of_backbone("clip", actions), *of_backbone("resnet", actions)]
+    benchmarks[0]["protocol"]["cost"] = 2.0
+    before = measured.artifacts["evaluation"].description.units
+    after = run(configuration(actions, clip, benchmarks)).artifacts["evaluation"].description.units
+    assert {name for name in after if after[name].fingerprint != before[name].fingerprint} == {"clip-probe"}
+
+
+def test_videos_that_are_not_there_are_counted(actions: ActionSet, clip: Path, tmp_path: Path) -> None:
+    dataset = actions.ucf101()
+    longer = tmp_path / "testlist01.txt"
+    longer.write_text(Path(dataset["test"]).read_text() + "Blue/v_Blue_g99_c01.avi\n")
+    benchmark = of_backbone("resnet", actions)[0] | {"dataset": {**dataset, "test": str(longer)}}
+    metrics = metrics_of(run(configuration(actions, clip, [benchmark])), "resnet-probe")
+    assert metrics["split"]["missing"]["absent"] == {"count": 1, "first": ["v_Blue_g99_c01"]}
+    assert metrics["split"]["source"].startswith("15 of 16 videos are scored")
+
+
+def test_a_backbone_that_the_run_does_not_extract_is_refused_when_planning(actions: ActionSet, clip: Path) -> None:
+    benchmarks = of_backbone("resnet", actions)
+    with pytest.raises(ConfigError, match=r"resnet-probe: protocol 'linear_probe' reads features\.resnet, which"):
+        configuration(actions, clip, benchmarks, extract={"backbones": ["clip"], "clip": {"model": str(clip)}})
