@@ -9,6 +9,7 @@ from stages.errors import Corrupt
 from stages.evaluation.benchmarks import Benchmark, Membership, failures_of, join_benchmark, unit_of_videos
 from stages.evaluation.encoding import DatasetEncoder
 from stages.evaluation.features import FeatureSource
+from stages.evaluation.fitting.workspace import Workspace
 from stages.evaluation.material import Material
 from stages.evaluation.protocols.registry import PROTOCOLS
 from stages.evaluation.records import EncoderFacts, ProtocolResult, Subject
@@ -31,12 +32,14 @@ class BenchmarkTools:
         encoder_settings: how it is fed.
         trained_on: manifest ids of the videos that the encoder was trained on, given whether its weights are random;
             None if nobody says.
+        workspace: of protocols that fit something.
     """
 
     artifacts: Mapping[str, Artifact]
     open_encoder: Callable[[], OpenedEncoder]
     encoder_settings: EncoderSettings
     trained_on: Callable[[bool], frozenset[str] | None]
+    workspace: Workspace
 
 
 def measure_benchmark(
@@ -74,6 +77,7 @@ def measure_benchmark(
         feature_source=features,
         encoder=encoder,
         artifacts=artifacts,
+        workspace=tools.workspace,
     )
     return _content(benchmark, found, material, tools, _run(benchmark, material, settings), settings)
 

@@ -4,9 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.evaluation.frame_protocol_configs import FewShotConfig, LinearProbeConfig, VideoRetrievalConfig
+from stages.evaluation.frame_protocol_configs import (
+    FewShotConfig,
+    LinearProbeConfig,
+    LocalisationConfig,
+    VideoRetrievalConfig,
+)
 from stages.evaluation.protocol_configs import TextProtocol
 
-AnyProtocol = Annotated[
-    TextProtocol | LinearProbeConfig | VideoRetrievalConfig | FewShotConfig, Field(discriminator="name")
-]
+FrameProtocol = LinearProbeConfig | VideoRetrievalConfig | FewShotConfig | LocalisationConfig
+AnyProtocol = Annotated[TextProtocol | FrameProtocol, Field(discriminator="name")]

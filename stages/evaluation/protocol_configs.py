@@ -4,12 +4,19 @@ One class a protocol, found by its `name`; `protocols/registry.py` says which fu
 needs no text encoder says so, and reads the labels that it names.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from stages.contract import Resources, StageConfig
 from stages.training.choice import EncoderChoice
+
+
+def most_of(needed: Iterable[Resources]) -> Resources:
+    """What suffices for any one of several, at least one."""
+    found = list(needed)
+    return Resources(num_cpus=max(each.num_cpus for each in found), num_gpus=max(each.num_gpus for each in found))
 
 
 class ProtocolConfig(StageConfig):

@@ -66,8 +66,21 @@ def metrics_of(outcome: Outcome, name: str) -> dict[str, Any]:
     return found
 
 
+LOCALISATION = {
+    "name": "action_localisation",
+    "num_segments": 3,
+    "dropout": 0.2,
+    "classifier": {"epochs": 20, "learning_rate": 0.05, "drops": []},
+    "num_steps": 16,
+    "sizes": {"hidden": 16, "pair_hidden": 16, "map_hidden": 8, "num_samples": 8},
+    "proposals": {"epochs": 30, "batch_size": 5, "learning_rate": 5e-3, "drops": [25]},
+    "classes_per_proposal": 1,
+}
+
+
 def of_backbone(backbone: str, actions: ActionSet) -> list[dict[str, Any]]:
     protocols = {
+        "localisation": ("activitynet", LOCALISATION),
         "probe": ("ucf101", {"name": "linear_probe"}),
         "retrieval": ("ucf101", {"name": "video_retrieval", "ks": [1, 5]}),
         "fewshot": ("fewshot", {"name": "few_shot", "shots": [1, 2], "num_episodes": 200}),
@@ -76,6 +89,7 @@ def of_backbone(backbone: str, actions: ActionSet) -> list[dict[str, Any]]:
         {
             "name": f"{backbone}-{name}",
             "dataset": getattr(actions, dataset)(),
+            "split": "val" if dataset == "activitynet" else "test",
             "protocol": {**protocol, "backbone": backbone},
         }
         for name, (dataset, protocol) in protocols.items()
@@ -105,6 +119,16 @@ def test_what_is_seen_is_known(measured: Outcome, backbone: str, least: float) -
     assert len(fewshot) == 6
 
 
+@pytest.mark.parametrize("backbone", ["clip", "resnet"])
+def test_where_it_is_seen_is_known(measured: Outcome, backbone: str) -> None:
+    protocols = metrics_of(measured, f"{backbone}-localisation")["protocols"]
+    found = protocols["action_proposals"]["scores"]
+    assert found["AR@5"]["low"] > found["AR@5"]["chance"] + 0.1
+    assert found["AR@5"]["value"] > found["AR@5"]["baselines"]["whole video"] + 0.1
+    precision = protocols["action_detection"]["scores"]["mAP@0.5"]
+    assert precision["value"] > precision["baselines"]["whole video"]
+
+
 def test_the_page_names_the_backbone_and_its_random_weights(measured: Outcome) -> None:
     metrics = metrics_of(measured, "resnet-probe")
     assert metrics["encoder"]["random_weights"] is True
@@ -116,7 +140,7 @@ def test_the_page_names_the_backbone_and_its_random_weights(measured: Outcome) -
 
 def test_another_number_redoes_one_benchmark(measured: Outcome, actions: ActionSet, clip: Path) -> None:
     benchmarks = [*of_backbone("clip", actions), *of_backbone("resnet", actions)]
-    benchmarks[0]["protocol"]["cost"] = 2.0
+    benchmarks[1]["protocol"]["cost"] = 2.0
     before = measured.artifacts["evaluation"].description.units
     after = run(configuration(actions, clip, benchmarks)).artifacts["evaluation"].description.units
     assert {name for name in after if after[name].fingerprint != before[name].fingerprint} == {"clip-probe"}
@@ -126,7 +150,7 @@ def test_videos_that_are_not_there_are_counted(actions: ActionSet, clip: Path, t
     dataset = actions.ucf101()
     longer = tmp_path / "testlist01.txt"
     longer.write_text(Path(dataset["test"]).read_text() + "Blue/v_Blue_g99_c01.avi\n")
-    benchmark = of_backbone("resnet", actions)[0] | {"dataset": {**dataset, "test": str(longer)}}
+    benchmark = of_backbone("resnet", actions)[1] | {"dataset": {**dataset, "test": str(longer)}}
     metrics = metrics_of(run(configuration(actions, clip, [benchmark])), "resnet-probe")
     assert metrics["split"]["missing"]["absent"] == {"count": 1, "first": ["v_Blue_g99_c01"]}
     assert metrics["split"]["source"].startswith("15 of 16 videos are scored")
@@ -134,5 +158,5 @@ def test_videos_that_are_not_there_are_counted(actions: ActionSet, clip: Path, t
 
 def test_a_backbone_that_the_run_does_not_extract_is_refused_when_planning(actions: ActionSet, clip: Path) -> None:
     benchmarks = of_backbone("resnet", actions)
-    with pytest.raises(ConfigError, match=r"resnet-probe: protocol 'linear_probe' reads features\.resnet, which"):
+    with pytest.raises(ConfigError, match=r"resnet-localisation: protocol .* reads features\.resnet, which"):
         configuration(actions, clip, benchmarks, extract={"backbones": ["clip"], "clip": {"model": str(clip)}})

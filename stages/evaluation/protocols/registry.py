@@ -3,9 +3,15 @@
 from collections.abc import Callable
 from typing import Any
 
-from stages.evaluation.frame_protocol_configs import FewShotConfig, LinearProbeConfig, VideoRetrievalConfig
+from stages.evaluation.frame_protocol_configs import (
+    FewShotConfig,
+    LinearProbeConfig,
+    LocalisationConfig,
+    VideoRetrievalConfig,
+)
 from stages.evaluation.material import Material
 from stages.evaluation.protocol_configs import ClipRetrievalConfig, ProtocolConfig
+from stages.evaluation.protocols.action_localisation import action_localisation
 from stages.evaluation.protocols.clip_retrieval import clip_retrieval
 from stages.evaluation.protocols.few_shot import few_shot
 from stages.evaluation.protocols.linear_probe import linear_probe
@@ -20,5 +26,6 @@ PROTOCOLS: dict[type[ProtocolConfig], Measure] = {
     LinearProbeConfig: linear_probe,
     VideoRetrievalConfig: video_retrieval,
     FewShotConfig: few_shot,
+    LocalisationConfig: action_localisation,
 }
 """By the class of its settings, which is the function's second argument."""
