@@ -72,6 +72,7 @@ class EvaluateConfig(OwnSplitConfig):
         """
         for benchmark in self.benchmarks:
             benchmark.dataset.check(f"{benchmark.where} dataset.")
+            benchmark.protocol.check(f"{benchmark.where} protocol.")
         if self.expected is not None:
             tables = read_tables(self.expected)
             for where, published in self.compared():

@@ -102,7 +102,7 @@ def _content(
     results: Sequence[ProtocolResult],
     settings: ProtocolSettings,
 ) -> ReportContent:
-    encoder = _encoder_facts(material)
+    encoder = benchmark.protocol.encoder_facts() or _encoder_facts(material)
     trained = tools.trained_on(encoder.random_weights) if material.encoder else frozenset()
     seen = tuple(source_id for source_id, video_id in found.joined.video_ids.items() if video_id in (trained or ()))
     return ReportContent(
@@ -127,7 +127,7 @@ def _content(
 def _encoder_facts(material: Material) -> EncoderFacts:
     """The encoder, or the frozen features alone where a protocol asks for no encoder."""
     described = [describe_features(artifact) for label, artifact in material.artifacts.items() if _is_features(label)]
-    features = "; ".join(described) or "frames"
+    features = "; ".join(described)
     if material.encoder is not None:
         return material.encoder.facts(features)
     random = any("random" in words for words in described)
@@ -157,7 +157,7 @@ def _provenance(benchmark: Benchmark, found: Membership) -> list[Provenance]:
         for field, hashes in benchmark.dataset.content().items()
         for name, digest in list(hashes.items())[:3]
     ]
-    numbers = ", ".join(f"{name} {value}" for name, value in benchmark.protocol.model_dump(mode="json").items())
+    numbers = ", ".join(f"{name} {value}" for name, value in benchmark.protocol.identity().items())
     remarks = [Provenance(name="remark", value=remark) for remark in found.annotations.remarks[:10]]
     counts = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in found.joined.counts().items())
     return [*files, Provenance(name="protocol", value=numbers), Provenance(name="videos", value=counts), *remarks]

@@ -132,7 +132,7 @@ def benchmark_identity(benchmark: Benchmark, labels: Sequence[str], inputs: Inpu
     dataset = benchmark.dataset
     return {
         "dataset": dataset.model_dump(mode="json", exclude=set(dataset.paths())) | {"files": dataset.content()},
-        "protocol": benchmark.protocol.model_dump(mode="json"),
+        "protocol": benchmark.protocol.identity(),
         "split": benchmark.split,
         "videos": [sorted(found.usable.items()), found.joined.counts()],
         "missing": {reason: list(source_ids) for reason, source_ids in found.joined.missing.items()},

@@ -3,7 +3,7 @@
 Letters: V videos, C classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -34,6 +34,12 @@ class LabelledVideos:
 
     def __len__(self) -> int:
         return len(self.source_ids)
+
+    def only(self, source_ids: Collection[str]) -> "LabelledVideos":
+        """Those among `source_ids` (best a set)."""
+        kept = np.array([source_id in source_ids for source_id in self.source_ids], dtype=np.bool_)
+        names = tuple(name for name, is_kept in zip(self.source_ids, kept, strict=True) if is_kept)
+        return replace(self, source_ids=names, labels=self.labels[kept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from stages.evaluation.fine_tuning_config import FineTuningConfig
 from stages.evaluation.frame_protocol_configs import (
     FewShotConfig,
     LinearProbeConfig,
@@ -12,5 +13,5 @@ from stages.evaluation.frame_protocol_configs import (
 )
 from stages.evaluation.protocol_configs import TextProtocol
 
-FrameProtocol = LinearProbeConfig | VideoRetrievalConfig | FewShotConfig | LocalisationConfig
+FrameProtocol = LinearProbeConfig | VideoRetrievalConfig | FewShotConfig | LocalisationConfig | FineTuningConfig
 AnyProtocol = Annotated[TextProtocol | FrameProtocol, Field(discriminator="name")]

@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from stages.contract import Resources, StageConfig
+from stages.contract import Json, Resources, StageConfig
+from stages.evaluation.records import EncoderFacts
 from stages.training.choice import EncoderChoice
 
 
@@ -35,6 +36,21 @@ class ProtocolConfig(StageConfig):
     def occupies(self) -> Resources:
         """What it needs of a machine, beside what the encoder needs."""
         return Resources()
+
+    def identity(self) -> Json:
+        """What of it decides the numbers; a file counts by its content, not by where it lies."""
+        return self.model_dump(mode="json")
+
+    def check(self, where: str) -> None:
+        """Refuse files of its own that are not there; `where` says in which section they are named.
+
+        Raises:
+            ConfigError: one does not exist.
+        """
+
+    def encoder_facts(self) -> EncoderFacts | None:
+        """What makes the vectors, if it is neither the run's encoder nor frozen features."""
+        return None
 
 
 class ClipRetrievalConfig(ProtocolConfig):

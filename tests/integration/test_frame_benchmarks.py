@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from models.backbones.resnet import RESNETS, random_resnet
+from models.backbones.resnet_weights import load_resnet
 from pipeline.config import RunConfig
 from pipeline.executors.inline import InlineExecutor
 from pipeline.plan import build_stages, resolve
@@ -34,6 +37,7 @@ def configuration(actions: ActionSet, clip: Path, benchmarks: list[dict[str, Any
         "backbones": ["clip", "resnet"],
         "clip": {"model": str(clip), "fps": 4.0},
         "resnet": {"size": "tiny", "fps": 4.0, "short_side": 64, "crop": 64},
+        "frames": {"num_frames": 16, "width": 64, "height": 64},
         "thumbnails": False,
         "videos_per_shard": 8,
     }
@@ -78,6 +82,23 @@ LOCALISATION = {
 }
 
 
+TUNING = {
+    "name": "fine_tuning",
+    "num_segments": 3,
+    "dropout": 0.2,
+    "mirrored": True,
+    "train_side": 48,
+    "fit": {"epochs": 12, "batch_size": 5, "learning_rate": 0.02, "drops": [9], "clip_norm": 40.0},
+    "test_frames": 6,
+    "test_side": 48,
+    "test_short_side": 64,
+}
+
+
+def tuned(backbone: dict[str, Any], name: str, actions: ActionSet, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "dataset": actions.ucf101(), "protocol": {**TUNING, **backbone, **changes}}
+
+
 def of_backbone(backbone: str, actions: ActionSet) -> list[dict[str, Any]]:
     protocols = {
         "localisation": ("activitynet", LOCALISATION),
@@ -98,7 +119,13 @@ def of_backbone(backbone: str, actions: ActionSet) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def measured(actions: ActionSet, clip: Path) -> Outcome:
-    return run(configuration(actions, clip, [*of_backbone("clip", actions), *of_backbone("resnet", actions)]))
+    benchmarks = [
+        *of_backbone("clip", actions),
+        *of_backbone("resnet", actions),
+        tuned({"clip": str(clip)}, "clip-tuned", actions),
+        tuned({"resnet": {"size": "tiny"}}, "resnet-tuned", actions, keep_weights=True, test_crops="ten"),
+    ]
+    return run(configuration(actions, clip, benchmarks))
 
 
 @pytest.mark.parametrize(("backbone", "least"), [("clip", 0.5), ("resnet", 0.9)])
@@ -129,6 +156,26 @@ def test_where_it_is_seen_is_known(measured: Outcome, backbone: str) -> None:
     assert precision["value"] > precision["baselines"]["whole video"]
 
 
+@pytest.mark.parametrize(("backbone", "least"), [("clip", 0.5), ("resnet", 0.8)])
+def test_what_is_trained_on_is_known_better(measured: Outcome, backbone: str, least: float) -> None:
+    metrics = metrics_of(measured, f"{backbone}-tuned")
+    found = metrics["protocols"]["fine_tuning"]
+    assert found["scores"]["top-1"]["value"] >= least
+    assert found["scores"]["top-1"]["chance"] == pytest.approx(0.2)
+    assert found["missing"]["videos_without_intact_frame"] == 0
+    assert metrics["encoder"]["random_weights"] is (backbone == "resnet")
+    assert "fine-tuned here from" in metrics["encoder"]["description"]
+    page = measured.artifacts["evaluation"].path_in(f"{backbone}-tuned", "report.html").read_text()
+    assert "The fit" in page
+
+
+def test_fitted_weights_are_weights_of_the_backbone(measured: Outcome) -> None:
+    path = measured.artifacts["evaluation"].path_in("resnet-tuned", "weights.safetensors")
+    fitted, start = load_resnet(path, RESNETS["tiny"]), random_resnet(RESNETS["tiny"], 0)
+    assert fitted.bn1.num_batches_tracked == 12 * 3
+    assert not torch.equal(fitted.layer4[0].conv3.weight, start.layer4[0].conv3.weight)
+
+
 def test_the_page_names_the_backbone_and_its_random_weights(measured: Outcome) -> None:
     metrics = metrics_of(measured, "resnet-probe")
     assert metrics["encoder"]["random_weights"] is True
@@ -139,7 +186,7 @@ def test_the_page_names_the_backbone_and_its_random_weights(measured: Outcome) -
 
 
 def test_another_number_redoes_one_benchmark(measured: Outcome, actions: ActionSet, clip: Path) -> None:
-    benchmarks = [*of_backbone("clip", actions), *of_backbone("resnet", actions)]
+    benchmarks = of_backbone("clip", actions)
     benchmarks[1]["protocol"]["cost"] = 2.0
     before = measured.artifacts["evaluation"].description.units
     after = run(configuration(actions, clip, benchmarks)).artifacts["evaluation"].description.units

@@ -88,6 +88,7 @@ def fit(task: FitTask[Any], settings: FitSettings, workspace: Workspace) -> list
         seed=settings.seed,
         scratch_dir=workspace.scratch_dir,
         checkpoint_every=settings.checkpoint_every,
+        readers=settings.threads,
         on_step=tell,
     )
     history = train(task, loop)

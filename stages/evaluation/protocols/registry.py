@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from stages.evaluation.fine_tuning_config import FineTuningConfig
 from stages.evaluation.frame_protocol_configs import (
     FewShotConfig,
     LinearProbeConfig,
@@ -14,6 +15,7 @@ from stages.evaluation.protocol_configs import ClipRetrievalConfig, ProtocolConf
 from stages.evaluation.protocols.action_localisation import action_localisation
 from stages.evaluation.protocols.clip_retrieval import clip_retrieval
 from stages.evaluation.protocols.few_shot import few_shot
+from stages.evaluation.protocols.fine_tuning import fine_tuning
 from stages.evaluation.protocols.linear_probe import linear_probe
 from stages.evaluation.protocols.video_retrieval import video_retrieval
 from stages.evaluation.records import ProtocolResult
@@ -27,5 +29,6 @@ PROTOCOLS: dict[type[ProtocolConfig], Measure] = {
     VideoRetrievalConfig: video_retrieval,
     FewShotConfig: few_shot,
     LocalisationConfig: action_localisation,
+    FineTuningConfig: fine_tuning,
 }
 """By the class of its settings, which is the function's second argument."""
