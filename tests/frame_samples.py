@@ -22,6 +22,9 @@ class RowsByName:
     def rows(self, source_id: str) -> FeatureRows:
         return self.found[source_id]
 
+    def rows_at(self, source_id: str, numbers: np.ndarray) -> np.ndarray:
+        return self.found[source_id].features[numbers]
+
 
 def rows_of(features: np.ndarray, damaged: tuple[int, ...] = ()) -> FeatureRows:
     """One row a second."""

@@ -3,6 +3,7 @@
 Letters: V videos, C classes.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.datasets.records import Annotations
-from stages.evaluation.checks import one_answer_warning
-from stages.evaluation.records import I64, ProtocolResult, Score
+from stages.evaluation.records import I64, ProtocolResult, RankedQueries, Score
 from stages.evaluation.retrieval import Definition
 from stages.evaluation.scoring import ProtocolSettings, rank_queries, retrieval_scores
 
 _TOP = (1, 5)
+_MOST_COMMON, _TOO_OFTEN = 0.5, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,7 @@ def classification_result(
         unit="video",
         num_units=len(ranked),
         missing={**missing, "videos_of_a_class_without_training": int(absent.sum())},
-        warnings=one_answer_warning(ranked.answer_ids),
+        warnings=_one_class_warning(ranked),
         texts=dict(zip(names, found.class_names, strict=True)),
     )
 
@@ -134,3 +135,12 @@ def _top(score: Score, found: ClassScores) -> Score:
     always = float(np.isin(found.videos.labels, commonest).mean())
     name = "majority class" if k == 1 else f"{k} commonest classes"
     return replace(score, name=f"top-{k}", baselines={name: always})
+
+
+def _one_class_warning(ranked: RankedQueries) -> tuple[str, ...]:
+    """Say if one class is the answer to half of the videos or more, and to many more than are of it."""
+    answer, count = Counter(ranked.answer_ids).most_common(1)[0]
+    told, true = count / len(ranked), ranked.target_ids.count(answer) / len(ranked)
+    if told < _MOST_COMMON or told < true + _TOO_OFTEN:
+        return ()
+    return (f"{answer} is the answer to {told:.0%} of the videos, {true:.0%} are of it: the classifier hardly looks",)

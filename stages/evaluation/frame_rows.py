@@ -16,7 +16,7 @@ def uniform_places(num_rows: int, num_kept: int) -> I64:
 
     Args:
         num_rows: N, at least 1.
-        num_kept: F, at least 1; with F = 1 the first row; with more than N rows are taken twice.
+        num_kept: F, at least 1; with F = 1 the first row; if there are fewer rows, some come twice.
 
     Returns:
         (F,) int64 in [0, N), ascending.

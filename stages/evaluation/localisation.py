@@ -1,9 +1,10 @@
 """From frozen rows of annotated videos to ranked proposals: classifier, class scores, equal steps, proposal network.
 
-Letters: N rows of a video, D their width, C classes, T steps, G annotated actions.
+Rows are read when they are needed, and not kept: those of a large data set do not fit into memory.
+Letters: N intact rows of a video, D their width, C classes, T steps, G annotated actions.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from models.actions.bmn import Bmn, BmnSize, random_bmn
 from models.actions.tsn import ConsensusHead
-from stages.datasets.records import Annotations
+from stages.datasets.records import Annotations, Segment
 from stages.evaluation.features import FeatureSource
 from stages.evaluation.fitting.proposals import SequenceItem, fit_proposals
 from stages.evaluation.fitting.segments import RowItem, fit_head
@@ -30,15 +31,15 @@ class AnnotatedVideo:
 
     Attributes:
         source_id: which.
-        rows: (N, D) float32, the intact ones.
-        spans: (N, 2) float64 seconds.
+        intact: (N,) int64 numbers of its intact rows.
+        spans: (N, 2) float64 seconds of these.
         duration_s: until the end of its last row, intact or not.
         actions: (G, 2) float64 seconds, as annotated.
         labels: (G,) int64 in [0, C).
     """
 
     source_id: str
-    rows: F32 = field(repr=False)
+    intact: I64 = field(repr=False)
     spans: F64 = field(repr=False)
     duration_s: float
     actions: F64
@@ -50,20 +51,42 @@ class AnnotatedVideo:
         shares = np.clip(self.actions / self.duration_s, 0.0, 1.0)
         return np.asarray(shares[shares[:, 0] < shares[:, 1]])
 
+    def rows_inside(self, span: F64) -> I64:
+        """Places in `intact` whose middle lies in a span, or the nearest one: (n,) int64, n at least 1."""
+        middles = self.spans.mean(axis=1)
+        inside = np.flatnonzero((middles >= span[0]) & (middles < span[1]))
+        return inside if inside.size else np.array([np.abs(middles - span.mean()).argmin()])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Localised:
+    """What is proposed of one video.
+
+    Attributes:
+        proposals: spans in seconds, best first.
+        by_class: those that have a class, by class.
+        whole_by_class: likewise, where the whole video is all that is proposed.
+    """
+
+    proposals: Proposals
+    by_class: dict[int, Proposals]
+    whole_by_class: dict[int, Proposals]
+
 
 def annotated_videos(annotations: Annotations, source: FeatureSource) -> list[AnnotatedVideo]:
-    """Read the videos that have an action."""
+    """The videos that have an action."""
+    segments: dict[str, list[Segment]] = {}
+    for segment in annotations.segments:
+        segments.setdefault(segment.source_id, []).append(segment)
     videos = []
-    for video in annotations.videos:
-        found = [segment for segment in annotations.segments if segment.source_id == video.source_id]
-        if not found:
-            continue
-        rows = source.rows(video.source_id)
+    for source_id, found in segments.items():
+        rows = source.rows(source_id)
+        intact = np.flatnonzero(~rows.damaged)
         videos.append(
             AnnotatedVideo(
-                source_id=video.source_id,
-                rows=rows.features[~rows.damaged],
-                spans=rows.spans[~rows.damaged],
+                source_id=source_id,
+                intact=intact,
+                spans=rows.spans[intact],
                 duration_s=float(rows.spans[-1, 1]),
                 actions=np.array([[segment.start_s, segment.end_s] for segment in found]),
                 labels=np.array([segment.label_index for segment in found]),
@@ -72,33 +95,78 @@ def annotated_videos(annotations: Annotations, source: FeatureSource) -> list[An
     return videos
 
 
+def whole_video(video: AnnotatedVideo) -> Proposals:
+    """The baseline's one proposal."""
+    return Proposals(spans=np.array([[0.0, video.duration_s]]), scores=np.ones(1))
+
+
 def fit_classifier(
-    videos: Sequence[AnnotatedVideo], num_classes: int, config: LocalisationConfig, workspace: Workspace
+    videos: Sequence[AnnotatedVideo],
+    source: FeatureSource,
+    num_classes: int,
+    config: LocalisationConfig,
+    workspace: Workspace,
 ) -> tuple[ConsensusHead, list[StepRecord]]:
     """Fit a segment network's head to the rows inside of actions, and say how it went."""
-    items: dict[str, RowItem] = {}
+    items = {}
     for video in videos:
         for number, (action, label) in enumerate(zip(video.actions, video.labels.tolist(), strict=True)):
-            rows = video.rows[rows_inside(video.spans, action)]
-            items[f"{video.source_id}/{number}"] = RowItem(rows=rows, label=label)
+            rows = video.intact[video.rows_inside(action)]
+            items[f"{video.source_id}/{number}"] = _item(source, video.source_id, rows, label)
+    first = videos[0]
+    dim = source.rows_at(first.source_id, first.intact[:1]).shape[1]
     head = ConsensusHead(
-        videos[0].rows.shape[1], num_classes, dropout=config.dropout, init_std=config.init_std,
-        seed=config.classifier.seed,
-    )  # fmt: skip
+        dim, num_classes, dropout=config.dropout, init_std=config.init_std, seed=config.classifier.seed
+    )
     return head, fit_head(head, items, config.num_segments, config.classifier, workspace)
 
 
-def rows_inside(spans: F64, action: F64) -> I64:
-    """Rows whose middle lies in an action, or the one whose middle is nearest to its own: (n,) int64, n at least 1."""
-    middles = spans.mean(axis=1)
-    inside = np.flatnonzero((middles >= action[0]) & (middles < action[1]))
-    return inside if inside.size else np.array([np.abs(middles - action.mean()).argmin()])
+def fit_network(
+    videos: Sequence[AnnotatedVideo],
+    source: FeatureSource,
+    head: ConsensusHead,
+    config: LocalisationConfig,
+    workspace: Workspace,
+) -> tuple[Bmn, list[StepRecord]]:
+    """Fit the proposal network to class scores on equal steps, and say how it went."""
+    items = {}
+    with fixed_arithmetic(config.classifier.threads):
+        for video in videos:
+            steps = _steps(video, class_probabilities(head, video, source), config)
+            items[video.source_id] = SequenceItem(steps=steps, actions=video.shares)
+    size = BmnSize(feature_dim=head.classify.out_features, num_steps=config.num_steps, **config.sizes.model_dump())
+    network = random_bmn(size, config.proposals.seed)
+    return network, fit_proposals(network, items, config.proposals, workspace)
 
 
-def class_probabilities(head: ConsensusHead, videos: Sequence[AnnotatedVideo], threads: int) -> dict[str, F32]:
-    """What the classifier says of each row: (N, C) float32 by video, rows of a video add up to 1."""
-    with fixed_arithmetic(threads), torch.inference_mode():
-        return {video.source_id: head(torch.from_numpy(video.rows)[:, None]).softmax(dim=1).numpy() for video in videos}
+def class_probabilities(head: ConsensusHead, video: AnnotatedVideo, source: FeatureSource) -> F32:
+    """What the classifier says of each intact row: (N, C) float32, a row adds up to 1."""
+    with torch.inference_mode():
+        rows = torch.from_numpy(source.rows_at(video.source_id, video.intact))
+        found: F32 = head(rows[:, None]).softmax(dim=1).numpy()
+    return found
+
+
+def localise(video: AnnotatedVideo, probabilities: F32, network: Bmn, config: LocalisationConfig) -> Localised:
+    """Rank spans of a video and name what they show.
+
+    Args:
+        video: which.
+        probabilities: (N, C) float32 of its rows.
+        network: fitted, on the CPU.
+        config: of the ranking.
+    """
+    nms = SoftNms(alpha=config.nms_alpha, low=config.nms_low, high=config.nms_high)
+    with torch.inference_mode():
+        steps = torch.from_numpy(_steps(video, probabilities, config).T[None].copy())
+        starts, ends, confidence, overlap = (part[0].sigmoid().double().numpy() for part in network(steps))
+    ranked = soft_nms(*candidate_pairs(starts, ends, confidence * overlap), nms)
+    proposals = Proposals(spans=ranked.spans * video.duration_s, scores=ranked.scores)
+    by_class, whole_by_class = (
+        classified(found, video, probabilities, config.classes_per_proposal)
+        for found in (proposals, whole_video(video))
+    )
+    return Localised(proposals=proposals, by_class=by_class, whole_by_class=whole_by_class)
 
 
 def classified(proposals: Proposals, video: AnnotatedVideo, probabilities: F32, num_kept: int) -> dict[int, Proposals]:
@@ -114,7 +182,7 @@ def classified(proposals: Proposals, video: AnnotatedVideo, probabilities: F32, 
         By class, the proposals that have it, best first; their scores are those of proposal and class multiplied.
     """
     spans, scores = proposals.spans, proposals.scores
-    inside = [rows_inside(video.spans, span) for span in spans]
+    inside = [video.rows_inside(span) for span in spans]
     means = np.stack([probabilities[rows].mean(axis=0, dtype=np.float64) for rows in inside])
     kept = np.argsort(-means, axis=1, kind="stable")[:, :num_kept]
     found = {}
@@ -126,37 +194,9 @@ def classified(proposals: Proposals, video: AnnotatedVideo, probabilities: F32, 
     return found
 
 
-def fit_network(
-    videos: Sequence[AnnotatedVideo],
-    probabilities: Mapping[str, F32],
-    config: LocalisationConfig,
-    workspace: Workspace,
-) -> tuple[Bmn, list[StepRecord]]:
-    """Fit the proposal network to class scores on equal steps, and say how it went."""
-    items = {
-        video.source_id: SequenceItem(steps=_steps(video, probabilities, config), actions=video.shares)
-        for video in videos
-    }
-    num_classes = next(iter(probabilities.values())).shape[1]
-    size = BmnSize(feature_dim=num_classes, num_steps=config.num_steps, **config.sizes.model_dump())
-    network = random_bmn(size, config.proposals.seed)
-    return network, fit_proposals(network, items, config.proposals, workspace)
+def _item(source: FeatureSource, source_id: str, rows: I64, label: int) -> RowItem:
+    return RowItem(num_rows=len(rows), read=lambda places: source.rows_at(source_id, rows[places]), label=label)
 
 
-def propose(
-    network: Bmn, videos: Sequence[AnnotatedVideo], probabilities: Mapping[str, F32], config: LocalisationConfig
-) -> dict[str, Proposals]:
-    """Rank spans of each video, in seconds."""
-    nms = SoftNms(alpha=config.nms_alpha, low=config.nms_low, high=config.nms_high)
-    found = {}
-    with fixed_arithmetic(config.proposals.threads), torch.inference_mode():
-        for video in videos:
-            steps = torch.from_numpy(_steps(video, probabilities, config).T[None].copy())
-            starts, ends, confidence, overlap = (part[0].sigmoid().double().numpy() for part in network(steps))
-            ranked = soft_nms(*candidate_pairs(starts, ends, confidence * overlap), nms)
-            found[video.source_id] = Proposals(spans=ranked.spans * video.duration_s, scores=ranked.scores)
-    return found
-
-
-def _steps(video: AnnotatedVideo, probabilities: Mapping[str, F32], config: LocalisationConfig) -> F32:
-    return resampled(probabilities[video.source_id], video.spans, video.duration_s, config.num_steps)
+def _steps(video: AnnotatedVideo, probabilities: F32, config: LocalisationConfig) -> F32:
+    return resampled(probabilities, video.spans, video.duration_s, config.num_steps)

@@ -1,80 +1,80 @@
-"""Ranked spans against annotated actions: recall and precision with intervals, chance, and one span as the baseline.
+"""Ranked spans against annotated actions: recall and precision, chance, and one span as the baseline.
 
 The baseline proposes the whole video and nothing else. Letters: G actions of a video, C classes, X overlaps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from stages.evaluation.detections import average_precisions
-from stages.evaluation.localisation import AnnotatedVideo
+from stages.evaluation.localisation import AnnotatedVideo, Localised, whole_video
 from stages.evaluation.proposals import TIOUS, Proposals, area_under, chance_curve, covering_ranks, recall_curve
 from stages.evaluation.records import F64, I64, Outcome, Score
 from stages.evaluation.scoring import ProtocolSettings, outcome_score
 
 _COUNTS = (1, 5, 10, 100)
 _SHOWN_TIOUS = (0.5, 0.75, 0.95)
-_WHOLE = "whole video"
-
-Detected = Mapping[str, Mapping[int, Proposals]]
-"""Proposals by video and class."""
 
 
-def recall_scores(
-    videos: Sequence[AnnotatedVideo],
-    proposals: Mapping[str, Proposals],
-    num_steps: int,
-    settings: ProtocolSettings,
-    rng: np.random.Generator,
-) -> tuple[Score, ...]:
-    """AR@1, 5, 10, 100 and the area under the curve, over actions; videos are what is resampled.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One metric, unit by unit.
+
+    Attributes:
+        outcome: its values.
+        baseline: what the whole video as the one proposal gives.
+        chance: what guessing gives; None where there is no such thing.
+    """
+
+    outcome: Outcome
+    baseline: float
+    chance: float | None = None
+
+    def score(self, settings: ProtocolSettings, rng: np.random.Generator) -> Score:
+        """The metric with its interval."""
+        baselines = {"whole video": self.baseline}
+        return outcome_score(self.outcome, settings, rng, chance=self.chance, baselines=baselines)
+
+
+def recall_of(videos: Sequence[AnnotatedVideo], found: Mapping[str, Localised], num_steps: int) -> list[Measured]:
+    """AR@1, 5, 10, 100 and the area under the curve, over actions; a unit is a video, weighed by its actions.
 
     Args:
         videos: at least one.
-        proposals: of each.
+        found: of each.
         num_steps: chance proposes runs of so many equal steps of a video.
-        settings: bootstrap.
-        rng: source of the resamples.
     """
-    own = [recall_curve(covering_ranks(proposals[video.source_id].spans, video.actions)) for video in videos]
+    own = [recall_curve(covering_ranks(found[video.source_id].proposals.spans, video.actions)) for video in videos]
     whole = [recall_curve(covering_ranks(whole_video(video).spans, video.actions)) for video in videos]
     drawn = [chance_curve(video.actions, video.duration_s, num_steps) for video in videos]
-    scores = []
+    measured = []
     for metric, of_curve in _recall_metrics().items():
-        found, by_whole, by_chance = (_over_videos(metric, videos, curves, of_curve) for curves in (own, whole, drawn))
-        baselines = {_WHOLE: _value(by_whole)}
-        scores.append(outcome_score(found, settings, rng, chance=_value(by_chance), baselines=baselines))
-    return tuple(scores)
+        outcome, baseline, chance = (_over_videos(metric, videos, curves, of_curve) for curves in (own, whole, drawn))
+        measured.append(Measured(outcome=outcome, baseline=_value(baseline), chance=_value(chance)))
+    return measured
 
 
-def precision_scores(
-    videos: Sequence[AnnotatedVideo],
-    detected: Detected,
-    detected_by_whole: Detected,
-    settings: ProtocolSettings,
-    rng: np.random.Generator,
-) -> tuple[Score, ...]:
-    """Mean average precision (mAP), over overlaps and at some; the classes that have an action are resampled.
+def precision_of(videos: Sequence[AnnotatedVideo], found: Mapping[str, Localised]) -> list[Measured]:
+    """Mean average precision (mAP), over overlaps and at some; a unit is a class that has an action.
 
     Args:
         videos: at least one.
-        detected: what is proposed and named.
-        detected_by_whole: likewise where the whole video is all that is proposed.
-        settings: bootstrap.
-        rng: source of the resamples.
+        found: of each.
     """
-    own, by_whole = (_precisions(videos, found) for found in (detected, detected_by_whole))
+    own = _precisions(videos, {source_id: localised.by_class for source_id, localised in found.items()})
+    whole = _precisions(videos, {source_id: localised.whole_by_class for source_id, localised in found.items()})
     columns = {"mAP": list(range(len(TIOUS)))} | {f"mAP@{tiou:g}": [TIOUS.index(tiou)] for tiou in _SHOWN_TIOUS}
     names = tuple(str(label) for label in labels_of(videos).tolist())
-    scores = []
+    measured = []
     for metric, chosen in columns.items():
-        found, baseline = (
+        outcome, baseline = (
             Outcome(metric=metric, unit_ids=names, values=values[:, chosen].mean(axis=1), weights=np.ones(len(names)))
-            for values in (own, by_whole)
+            for values in (own, whole)
         )
-        scores.append(outcome_score(found, settings, rng, baselines={_WHOLE: _value(baseline)}))
-    return tuple(scores)
+        measured.append(Measured(outcome=outcome, baseline=_value(baseline)))
+    return measured
 
 
 def labels_of(videos: Sequence[AnnotatedVideo]) -> I64:
@@ -102,7 +102,7 @@ def _over_videos(
     )
 
 
-def _precisions(videos: Sequence[AnnotatedVideo], detected: Detected) -> F64:
+def _precisions(videos: Sequence[AnnotatedVideo], detected: Mapping[str, Mapping[int, Proposals]]) -> F64:
     """Average precision of each class that has an action: (classes, X)."""
     rows = []
     for label in labels_of(videos).tolist():
@@ -110,11 +110,6 @@ def _precisions(videos: Sequence[AnnotatedVideo], detected: Detected) -> F64:
         found = {source_id: classes[label] for source_id, classes in detected.items() if label in classes}
         rows.append(average_precisions(found, annotated))
     return np.stack(rows)
-
-
-def whole_video(video: AnnotatedVideo) -> Proposals:
-    """The baseline's one proposal."""
-    return Proposals(spans=np.array([[0.0, video.duration_s]]), scores=np.ones(1))
 
 
 def _value(outcome: Outcome) -> float:

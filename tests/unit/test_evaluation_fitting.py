@@ -22,14 +22,12 @@ SETTINGS = FitSettings(epochs=6, batch_size=4, learning_rate=0.1, drops=(3, 5), 
 def items(num_classes: int = 3, per_class: int = 5, dim: int = 8) -> dict[str, RowItem]:
     rng = np.random.default_rng(0)
     directions = rng.standard_normal((num_classes, dim))
-    return {
-        f"v{label}x{number}": RowItem(
-            rows=(directions[label] + 0.3 * rng.standard_normal((int(rng.integers(1, 9)), dim))).astype(np.float32),
-            label=label,
-        )
-        for label in range(num_classes)
-        for number in range(per_class)
-    }
+    found = {}
+    for label in range(num_classes):
+        for number in range(per_class):
+            rows = (directions[label] + 0.3 * rng.standard_normal((int(rng.integers(1, 9)), dim))).astype(np.float32)
+            found[f"v{label}x{number}"] = RowItem(num_rows=len(rows), read=rows.__getitem__, label=label)
+    return found
 
 
 def new_head(seed: int = 0) -> ConsensusHead:
@@ -94,7 +92,7 @@ def test_a_head_learns_what_its_items_show() -> None:
     assert len(history) == 6 * 3
     assert history[-1].loss < 0.5 * history[0].loss
     with torch.no_grad():
-        chosen = [int(head(torch.from_numpy(item.rows)[None]).argmax()) for item in found.values()]
+        chosen = [int(head(torch.from_numpy(item.read(slice(None)))[None]).argmax()) for item in found.values()]
     assert chosen == [item.label for item in found.values()]
 
 

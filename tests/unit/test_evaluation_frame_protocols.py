@@ -7,12 +7,19 @@ import pytest
 
 from stages.datasets.records import Annotations, Labelled
 from stages.evaluation.bootstrap import BootstrapSettings
-from stages.evaluation.classification import class_names, labelled_videos
+from stages.evaluation.classification import (
+    ClassScores,
+    LabelledVideos,
+    class_names,
+    classification_result,
+    labelled_videos,
+)
 from stages.evaluation.frame_protocol_configs import FewShotConfig, LinearProbeConfig, VideoRetrievalConfig
 from stages.evaluation.protocols.few_shot import few_shot, score_pairs
 from stages.evaluation.protocols.linear_probe import linear_probe
 from stages.evaluation.protocols.video_retrieval import video_retrieval
 from stages.evaluation.records import ProtocolResult, Score
+from stages.evaluation.retrieval import Definition
 from stages.evaluation.scoring import ProtocolSettings
 from tests.frame_samples import DIM, labelled_set, material, ordered_set, rows_of
 
@@ -74,6 +81,20 @@ def test_classes_and_videos_that_cannot_take_part_are_counted() -> None:
     retrieved = only(video_retrieval(material(lacking, rows), RETRIEVAL, SETTINGS))
     assert retrieved.missing == {"videos_with_several_classes": 1, "videos_without_class_in_gallery": 5}
     assert retrieved.num_units == 14
+
+
+@pytest.mark.parametrize(("answered", "warned"), [((0, 0, 0, 0), True), ((0, 0, 1, 1), False), ((0, 0, 0, 1), True)])
+def test_a_classifier_that_knows_one_answer_is_named(answered: tuple[int, ...], warned: bool) -> None:
+    videos = LabelledVideos(source_ids=("a", "b", "c", "d"), labels=np.array([0, 0, 1, 1]))
+    found = ClassScores(
+        videos=videos,
+        scores=np.eye(2)[list(answered)],
+        class_names=("yes", "no"),
+        train_labels=np.array([0, 1]),
+    )
+    definition = Definition(name="x", title="", definition="", similarity="")
+    result = classification_result(definition, found, SETTINGS, missing={})
+    assert bool(result.warnings) is warned
 
 
 def test_damaged_rows_take_no_part() -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from stages.evaluation.bootstrap import BootstrapSettings
 from stages.evaluation.frame_protocol_configs import BmnSizes, ClassifierFit, LocalisationConfig, ProposalFit
-from stages.evaluation.localisation import AnnotatedVideo, annotated_videos, classified, rows_inside
-from stages.evaluation.localisation_scores import precision_scores, recall_scores, whole_video
+from stages.evaluation.localisation import AnnotatedVideo, Localised, annotated_videos, classified, whole_video
+from stages.evaluation.localisation_scores import precision_of, recall_of
 from stages.evaluation.proposals import Proposals
 from stages.evaluation.protocols.action_localisation import action_localisation
 from stages.evaluation.records import ProtocolResult, Score
 from stages.evaluation.scoring import ProtocolSettings
-from tests.frame_samples import action_set, material
+from tests.frame_samples import action_set, material, rows_of
 
 SETTINGS = ProtocolSettings(bootstrap=BootstrapSettings(num_resamples=100))
 CONFIG = LocalisationConfig(
@@ -70,23 +70,45 @@ def test_the_page_shows_how_both_fits_went(results: list[ProtocolResult]) -> Non
     assert [row[1] for row in network.rows][0::9] == ["0.005", "0.0005"]  # a tenth behind the twentieth epoch
 
 
+def video(source_id: str, *actions: tuple[float, float], label: int = 0, num_rows: int = 10) -> AnnotatedVideo:
+    """One row a second, all intact."""
+    starts = np.arange(float(num_rows))
+    return AnnotatedVideo(
+        source_id=source_id,
+        intact=np.arange(num_rows),
+        spans=np.stack([starts, starts + 1], axis=1),
+        duration_s=float(num_rows),
+        actions=np.array(actions),
+        labels=np.full(len(actions), label),
+    )
+
+
 def test_rows_of_an_action_are_those_whose_middle_lies_in_it() -> None:
-    spans = np.stack([np.arange(5.0), np.arange(5.0) + 1], axis=1)
-    assert rows_inside(spans, np.array([0.4, 3.5])).tolist() == [0, 1, 2]
-    assert rows_inside(spans, np.array([2.6, 2.9])).tolist() == [2]  # none: the nearest
-    assert rows_inside(spans, np.array([90.0, 91.0])).tolist() == [4]
+    five = video("a", (0, 1), num_rows=5)
+    assert five.rows_inside(np.array([0.4, 3.5])).tolist() == [0, 1, 2]
+    assert five.rows_inside(np.array([2.6, 2.9])).tolist() == [2]  # none: the nearest
+    assert five.rows_inside(np.array([90.0, 91.0])).tolist() == [4]
 
 
 def test_actions_beyond_the_video_are_no_targets() -> None:
-    video = AnnotatedVideo(
-        source_id="a",
-        rows=np.zeros((2, 1), np.float32),
-        spans=np.array([[0.0, 5.0], [5.0, 10.0]]),
-        duration_s=10.0,
-        actions=np.array([[2.0, 5.0], [8.0, 14.0], [11.0, 12.0]]),
-        labels=np.zeros(3, np.int64),
+    assert video("a", (2, 5), (8, 14), (11, 12)).shares.tolist() == [[0.2, 0.5], [0.8, 1.0]]
+
+
+def test_damaged_rows_are_read_by_nobody() -> None:
+    annotations, rows = action_set(train=2, test=2)
+    spoilt = {}
+    for name, found in rows.items():
+        features, damaged = found.features.copy(), tuple(range(0, len(found.features), 7))
+        features[list(damaged)] = np.nan
+        spoilt[name] = rows_of(features, damaged)
+    short = CONFIG.model_copy(
+        update={
+            "classifier": ClassifierFit(epochs=2, drops=()),
+            "proposals": ProposalFit(epochs=1, batch_size=3, drops=()),
+        }
     )
-    assert video.shares.tolist() == [[0.2, 0.5], [0.8, 1.0]]
+    for result in action_localisation(material(annotations, spoilt, split="val"), short, SETTINGS):
+        assert all(np.isfinite([score.value, score.low, score.high]).all() for score in result.scores)
 
 
 def test_videos_without_actions_are_counted_and_their_split_may_be_empty() -> None:
@@ -106,10 +128,8 @@ def test_videos_without_actions_are_counted_and_their_split_may_be_empty() -> No
 
 def test_a_proposal_has_the_classes_of_its_rows() -> None:
     shown = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.1, 0.4, 0.5]], np.float32)
-    spans = np.stack([np.arange(4.0), np.arange(4.0) + 1], axis=1)
-    whole = replace(video("a", (0, 2)), spans=spans, rows=np.zeros((4, 1), np.float32), duration_s=4.0)
     proposals = Proposals(spans=np.array([[0.0, 2.0], [2.0, 4.0]]), scores=np.array([0.9, 0.5]))
-    found = classified(proposals, whole, shown, 2)
+    found = classified(proposals, video("a", (0, 2), num_rows=4), shown, 2)
     assert {label: part.spans.tolist() for label, part in found.items()} == {
         0: [[0.0, 2.0]], 1: [[0.0, 2.0], [2.0, 4.0]], 2: [[2.0, 4.0]],
     }  # fmt: skip
@@ -117,30 +137,20 @@ def test_a_proposal_has_the_classes_of_its_rows() -> None:
     assert found[1].scores == pytest.approx([0.9 * 0.2, 0.5 * 0.3])
 
 
-def video(source_id: str, *actions: tuple[float, float], label: int = 0) -> AnnotatedVideo:
-    return AnnotatedVideo(
-        source_id=source_id,
-        rows=np.zeros((1, 1), np.float32),
-        spans=np.array([[0.0, 10.0]]),
-        duration_s=10.0,
-        actions=np.array(actions),
-        labels=np.full(len(actions), label),
-    )
+def localised(span: tuple[float, float], source: AnnotatedVideo, *labels: int) -> Localised:
+    """One proposal of some classes, the first one surest."""
+    proposals = Proposals(spans=np.array([span], dtype=np.float64), scores=np.ones(1))
+    by_class = {label: replace(proposals, scores=np.full(1, 1 / (1 + at))) for at, label in enumerate(labels)}
+    return Localised(proposals=proposals, by_class=by_class, whole_by_class={labels[0]: whole_video(source)})
 
 
 def test_recall_weighs_actions_and_precision_classes_alike() -> None:
     videos = [video("a", (0, 4), (6, 8), (9, 10)), video("b", (0, 10), label=1)]
-    found = {
-        "a": Proposals(spans=np.array([[0.0, 4.0]]), scores=np.ones(1)),
-        "b": Proposals(spans=np.array([[0.0, 5.0]]), scores=np.ones(1)),
-    }
-    generator = np.random.default_rng(0)
-    recall = recall_scores(videos, found, 10, SETTINGS, generator)
-    assert value(recall, "AR@1").value == pytest.approx((1 + 0 + 0 + 0.1) / 4)  # 0.5 is an overlap of 0.5
-    assert value(recall, "AR@1").baselines == {"whole video": pytest.approx(1 / 4)}
-    detected = {"a": {0: found["a"]}, "b": {1: found["b"], 0: replace(found["b"], scores=np.full(1, 0.1))}}
-    by_whole = {"a": {0: whole_video(videos[0])}, "b": {1: whole_video(videos[1])}}
-    precision = precision_scores(videos, detected, by_whole, SETTINGS, generator)
-    assert value(precision, "mAP@0.5").value == pytest.approx((1 / 3 + 1) / 2)
-    assert value(precision, "mAP@0.75").value == pytest.approx((1 / 3 + 0) / 2)
-    assert value(precision, "mAP@0.5").baselines == {"whole video": pytest.approx((0 + 1) / 2)}
+    found = {"a": localised((0, 4), videos[0], 0), "b": localised((0, 5), videos[1], 1, 0)}
+    recall = {measured.outcome.metric: measured for measured in recall_of(videos, found, 10)}
+    assert recall["AR@1"].score(SETTINGS, np.random.default_rng(0)).value == pytest.approx((1 + 0 + 0 + 0.1) / 4)
+    assert recall["AR@1"].baseline == pytest.approx(1 / 4)
+    precision = {measured.outcome.metric: measured for measured in precision_of(videos, found)}
+    assert precision["mAP@0.5"].outcome.values.tolist() == pytest.approx([1 / 3, 1])  # 0.5 is an overlap of 0.5
+    assert precision["mAP@0.75"].outcome.values.tolist() == pytest.approx([1 / 3, 0])
+    assert precision["mAP@0.5"].baseline == pytest.approx((0 + 1) / 2)

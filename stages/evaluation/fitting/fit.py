@@ -1,11 +1,9 @@
 """From a network, its loss and a way to make a batch to a fitted network, by the one loop."""
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Generic
 
 import numpy as np
-from safetensors.torch import save_file
 from torch import nn
 
 from stages.evaluation.fitting.settings import FitSettings
@@ -14,7 +12,7 @@ from stages.evaluation.sections import Section, Table
 from stages.training.checkpoints import StepRecord
 from stages.training.layout import ShuffledLayout
 from stages.training.loop import LoopSettings, StepReport, train
-from stages.training.task import BatchT, Task
+from stages.training.task import BatchT, LoopTask
 from stages.training.team import Part
 
 _SHOWN_UPDATES = 10
@@ -53,21 +51,11 @@ class ItemSource(Generic[BatchT]):
         """There is nothing to take back."""
 
 
-class FitTask(Task[BatchT]):
-    """A network to be fitted.
+class FitTask(LoopTask[BatchT]):
+    """A network with its loss, and batches of items."""
 
-    Attributes:
-        network: the part of the module that is of use afterwards.
-    """
-
-    def __init__(self, network: nn.Module, module: nn.Module, source: ItemSource[BatchT]) -> None:
-        self.network, self.module, self.source = network, module, source
-        self.video_ids, self.facts = (), {}
-
-    def save(self, folder: Path, training: Mapping[str, Any]) -> None:
-        """Write the network's weights."""
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors")
+    def __init__(self, module: nn.Module, source: ItemSource[BatchT]) -> None:
+        self.module, self.source = module, source
 
 
 def fit(task: FitTask[Any], settings: FitSettings, workspace: Workspace) -> list[StepRecord]:

@@ -85,4 +85,4 @@ def fit_proposals(
         return ProposalBatch(steps=torch.from_numpy(steps), targets=BmnTargets(*parts), draws=torch.from_numpy(draws))
 
     source = ItemSource(list(items), settings.batch_size, make, seed=settings.seed)
-    return fit(FitTask(network, ProposalLoss(network), source), settings, workspace)
+    return fit(FitTask(ProposalLoss(network), source), settings, workspace)

@@ -5,7 +5,7 @@ Letters: B items, K segments, N rows or frames of an item, D width of a row.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -44,11 +44,13 @@ class RowItem:
     """Rows with one class: a video, or an annotated part of one.
 
     Attributes:
-        rows: (N, D) float32, N at least 1.
+        num_rows: N, at least 1.
+        read: places (n,) int64 in [0, N) to rows (n, D) float32; called from several threads.
         label: of the class.
     """
 
-    rows: F32 = field(repr=False)
+    num_rows: int
+    read: Callable[[I64], F32]
     label: int
 
 
@@ -100,7 +102,7 @@ def segment_task(
         )
 
     source = ItemSource(names, settings.batch_size, make, seed=settings.seed)
-    return FitTask(network, SegmentLoss(network), source)
+    return FitTask(SegmentLoss(network), source)
 
 
 def fit_head(
@@ -114,6 +116,6 @@ def fit_head(
 
     def read(name: str, generator: np.random.Generator) -> tuple[Tensor, int]:
         item = items[name]
-        return torch.from_numpy(item.rows[drawn_places(len(item.rows), num_segments, generator)]), item.label
+        return torch.from_numpy(item.read(drawn_places(item.num_rows, num_segments, generator))), item.label
 
     return fit(segment_task(head, list(items), read, settings), settings, workspace)

@@ -9,23 +9,26 @@ from VCLR in that the classifier reads frozen rows, where its segment network wa
 weights that `fine_tuning` made to have the same.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from stages.datasets.splits import TRAIN
 from stages.evaluation.fitting.fit import fit_section
 from stages.evaluation.frame_protocol_configs import LocalisationConfig
 from stages.evaluation.localisation import (
     annotated_videos,
     class_probabilities,
-    classified,
     fit_classifier,
     fit_network,
-    propose,
+    localise,
 )
-from stages.evaluation.localisation_scores import labels_of, precision_scores, recall_scores, whole_video
+from stages.evaluation.localisation_scores import Measured, precision_of, recall_of
 from stages.evaluation.material import Material
 from stages.evaluation.proposals import MOST_PROPOSALS
 from stages.evaluation.records import ProtocolResult
 from stages.evaluation.retrieval import Definition
 from stages.evaluation.scoring import ProtocolSettings
+from stages.training.loop import fixed_arithmetic
 
 _RECALL = Definition(
     name="action_proposals",
@@ -56,32 +59,41 @@ def action_localisation(
     Returns:
         `action_proposals` and `action_detection`.
     """
-    train = annotated_videos(material.usable.of_split(TRAIN), material.features)
-    test = annotated_videos(material.measured, material.features)
+    source, work = material.features, material.workspace
+    train = annotated_videos(material.usable.of_split(TRAIN), source)
+    test = annotated_videos(material.measured, source)
     missing = {"videos_without_actions": len(material.measured.videos) - len(test)}
     if not train or not test:
         why = f"{len(train)} train and {len(test)} measured videos have an annotated action; expected some of both"
         return [words.result(not_evaluated=why, missing=missing) for words in (_RECALL, _PRECISION)]
     num_classes = 1 + max(step.index for step in material.dataset.steps)
-    work = material.workspace
-    head, of_head = fit_classifier(train, num_classes, config, work.part("classifier", 0.0, 0.3))
-    probabilities = class_probabilities(head, [*train, *test], config.classifier.threads)
-    network, of_network = fit_network(train, probabilities, config, work.part("proposals", 0.3, 0.9))
-    proposals = propose(network, test, probabilities, config)
-    whole = {video.source_id: whole_video(video) for video in test}
-    detected, by_whole = (
-        {
-            video.source_id: classified(
-                found[video.source_id], video, probabilities[video.source_id], config.classes_per_proposal
-            )
+    head, of_head = fit_classifier(train, source, num_classes, config, work.part("classifier", 0.0, 0.3))
+    network, of_network = fit_network(train, source, head, config, work.part("proposals", 0.3, 0.9))
+    with fixed_arithmetic(config.proposals.threads):
+        found = {
+            video.source_id: localise(video, class_probabilities(head, video, source), network, config)
             for video in test
         }
-        for found in (proposals, whole)
-    )
+    recall = _result(_RECALL, recall_of(test, found, config.num_steps), "video", settings, missing)
     fits = (fit_section("The classifier's fit", of_head), fit_section("The proposal network's fit", of_network))
-    recall = recall_scores(test, proposals, config.num_steps, settings, settings.generator(_RECALL.name))
-    precision = precision_scores(test, detected, by_whole, settings, settings.generator(_PRECISION.name))
     return [
-        _RECALL.result(scores=recall, unit="video", num_units=len(test), missing=missing, sections=fits),
-        _PRECISION.result(scores=precision, unit="class", num_units=len(labels_of(test)), missing=missing),
+        replace(recall, sections=fits),
+        _result(_PRECISION, precision_of(test, found), "class", settings, missing),
     ]
+
+
+def _result(
+    definition: Definition,
+    measured: Sequence[Measured],
+    unit: str,
+    settings: ProtocolSettings,
+    missing: Mapping[str, int],
+) -> ProtocolResult:
+    generator = settings.generator(definition.name)
+    return definition.result(
+        scores=tuple(metric.score(settings, generator) for metric in measured),
+        outcomes=tuple(metric.outcome for metric in measured),
+        unit=unit,
+        num_units=len(measured[0].outcome.unit_ids),
+        missing=missing,
+    )

@@ -4,7 +4,8 @@ A video is the mean of 30 rows spread evenly over it, as they are; a linear supp
 train split, one class against the rest.
 
 Source: VCLR (arXiv:2108.02722), papers.md 4.5: liblinear's L2-loss machine in the primal, C = 1. We depart from it in
-that damaged rows are left out, and in a solution that is ten times as precise as liblinear's default.
+that damaged rows are left out, that pictures keep their ratio (there they are stretched to 340 x 256 before the crop),
+and in a solution that is ten times as precise as liblinear's default.
 """
 
 import torch
