@@ -51,16 +51,36 @@ def resampled(rows: F32, spans: F64, duration_s: float, num_steps: int, points: 
     return np.asarray(values.reshape(num_steps, points, -1).mean(axis=1), dtype=np.float32)
 
 
-def even_rows(source: FeatureSource, source_id: str, num_kept: int) -> F32:
-    """F intact rows of a video, spread evenly over them: (F, D) float32."""
-    found = source.rows(source_id)
-    intact = found.features[~found.damaged]
-    return np.asarray(intact[uniform_places(len(intact), num_kept)], dtype=np.float32)
+class EvenRows:
+    """Reads F intact rows of a video, spread evenly over them, and remembers which videos have fewer."""
 
+    def __init__(self, source: FeatureSource, num_kept: int) -> None:
+        self._source, self._num_kept = source, num_kept
+        self._read: set[str] = set()
+        self._short: set[str] = set()
 
-def mean_rows(source: FeatureSource, source_ids: Sequence[str], num_kept: int) -> F32:
-    """Mean of F intact rows of each video, spread evenly over them: (V, D) float32."""
-    return np.stack([even_rows(source, source_id, num_kept).mean(axis=0) for source_id in source_ids])
+    def rows(self, source_id: str) -> F32:
+        """The rows of one video: (F, D) float32."""
+        found = self._source.rows(source_id)
+        intact = found.features[~found.damaged]
+        self._read.add(source_id)
+        if len(intact) < self._num_kept:
+            self._short.add(source_id)
+        return np.asarray(intact[uniform_places(len(intact), self._num_kept)], dtype=np.float32)
+
+    def means(self, source_ids: Sequence[str]) -> F32:
+        """The mean of each video's rows: (V, D) float32."""
+        return np.stack([self.rows(source_id).mean(axis=0) for source_id in source_ids])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be said of the videos that were read."""
+        if not self._short:
+            return ()
+        return (
+            f"{len(self._short)} of {len(self._read)} videos have fewer than {self._num_kept} intact rows, some of "
+            "which then count twice: extract more rows a second",
+        )
 
 
 def unit_length(vectors: F32) -> F32:

@@ -128,6 +128,15 @@ def test_videos_are_compared_by_direction_alone() -> None:
     assert 0.1 < score(plain, "MRR").value < 1.0
 
 
+def test_videos_with_too_few_rows_are_named() -> None:
+    annotations, rows = labelled_set()
+    cut = {name: rows_of(found.features[: 4 if name.startswith("test0") else 40]) for name, found in rows.items()}
+    few = LinearProbeConfig(name="linear_probe", num_frames=5)
+    (warning,) = only(linear_probe(material(annotations, cut), few, SETTINGS)).warnings
+    assert warning.startswith("5 of 44 videos have fewer than 5 intact rows")
+    assert not only(linear_probe(material(annotations, rows), few, SETTINGS)).warnings
+
+
 def test_order_tells_classes_apart_that_show_the_same() -> None:
     results = {result.name: result for result in few_shot(material(*ordered_set()), FEW, SETTINGS)}
     assert list(results) == [

@@ -19,7 +19,7 @@ from stages.evaluation.bootstrap import paired_bootstrap
 from stages.evaluation.classification import labelled_videos
 from stages.evaluation.episodes import EpisodeShape, class_scores, draw_episodes
 from stages.evaluation.frame_protocol_configs import FewShotConfig
-from stages.evaluation.frame_rows import even_rows, unit_length
+from stages.evaluation.frame_rows import EvenRows, unit_length
 from stages.evaluation.material import Material
 from stages.evaluation.metrics import ranks_of_targets
 from stages.evaluation.records import F32, F64, I64, Outcome, ProtocolResult, Score
@@ -47,7 +47,8 @@ def few_shot(material: Material, config: FewShotConfig, settings: ProtocolSettin
         `few_shot.<n>_shot.` `mean_row`, `otam`, `dtw`; the latter two also hold the paired difference to the first.
     """
     videos = labelled_videos(material.measured)
-    sequences = [even_rows(material.features, source_id, config.num_frames) for source_id in videos.source_ids]
+    reader = EvenRows(material.features, config.num_frames)
+    sequences = [reader.rows(source_id) for source_id in videos.source_ids]
     pair_scores = score_pairs(sequences) if sequences else {}
     results: list[ProtocolResult] = []
     for shots in config.shots:
@@ -59,7 +60,7 @@ def few_shot(material: Material, config: FewShotConfig, settings: ProtocolSettin
         else:
             results += [_result(scorer, right, shape, config, settings) for scorer in _TITLES]
     missing = {"videos_with_several_classes": videos.num_ambiguous}
-    return [replace(result, missing=missing) for result in results]
+    return [replace(result, missing=missing, warnings=reader.warnings) for result in results]
 
 
 def score_pairs(sequences: Sequence[F32]) -> Mapping[str, F64]:

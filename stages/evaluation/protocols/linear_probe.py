@@ -8,21 +8,21 @@ that damaged rows are left out, that pictures keep their ratio (there they are s
 and in a solution that is ten times as precise as liblinear's default.
 """
 
+from dataclasses import replace
+
 import torch
 
 from models.actions.linear_svm import fit_linear_svm, svm_scores
 from stages.datasets.splits import TRAIN
 from stages.evaluation.classification import (
     ClassScores,
-    LabelledVideos,
     class_names,
     classification_result,
     labelled_videos,
     why_not_classifiable,
 )
-from stages.evaluation.features import FeatureSource
 from stages.evaluation.frame_protocol_configs import LinearProbeConfig
-from stages.evaluation.frame_rows import mean_rows
+from stages.evaluation.frame_rows import EvenRows
 from stages.evaluation.material import Material
 from stages.evaluation.records import F32, I64, ProtocolResult
 from stages.evaluation.retrieval import Definition
@@ -45,16 +45,12 @@ def linear_probe(material: Material, config: LinearProbeConfig, settings: Protoc
     missing = {"videos_with_several_classes": train.num_ambiguous + test.num_ambiguous}
     if why := why_not_classifiable(train, test):
         return [_definition(config).result(not_evaluated=why, missing=missing)]
-    names = class_names(material.dataset)
-    scores = probe_scores(
-        _means(material.features, train, config),
-        train.labels,
-        _means(material.features, test, config),
-        num_classes=len(names),
-        config=config,
-    )
+    names, reader = class_names(material.dataset), EvenRows(material.features, config.num_frames)
+    train_rows, test_rows = reader.means(train.source_ids), reader.means(test.source_ids)
+    scores = probe_scores(train_rows, train.labels, test_rows, num_classes=len(names), config=config)
     found = ClassScores(videos=test, scores=scores, class_names=names, train_labels=train.labels)
-    return [classification_result(_definition(config), found, settings, missing=missing)]
+    result = classification_result(_definition(config), found, settings, missing=missing)
+    return [replace(result, warnings=(*result.warnings, *reader.warnings))]
 
 
 def probe_scores(train: F32, labels: I64, test: F32, *, num_classes: int, config: LinearProbeConfig) -> F32:
@@ -80,10 +76,6 @@ def probe_scores(train: F32, labels: I64, test: F32, *, num_classes: int, config
         )
         scores: F32 = svm_scores(torch.from_numpy(test), weights).float().numpy()
     return scores
-
-
-def _means(source: FeatureSource, videos: LabelledVideos, config: LinearProbeConfig) -> F32:
-    return mean_rows(source, videos.source_ids, config.num_frames)
 
 
 def _definition(config: LinearProbeConfig) -> Definition:

@@ -7,15 +7,15 @@ Source: VCLR (arXiv:2108.02722), papers.md 4.5. We depart from it in that ties f
 left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from stages.datasets.splits import TRAIN
 from stages.evaluation.classification import labelled_videos
-from stages.evaluation.features import FeatureSource
 from stages.evaluation.frame_protocol_configs import VideoRetrievalConfig
-from stages.evaluation.frame_rows import mean_rows, unit_length
+from stages.evaluation.frame_rows import EvenRows, unit_length
 from stages.evaluation.material import Material
 from stages.evaluation.records import ProtocolResult
 from stages.evaluation.retrieval import Definition, Items, vector_retrieval
@@ -46,14 +46,16 @@ def video_retrieval(
         why = f"{len(asked)} videos have one of their class among the {len(train)} of the train split; expected some"
         return [definition.result(not_evaluated=why, missing=missing)]
     relevant = [np.flatnonzero(train.labels == label) for label in test.labels[asked]]
-    queries = _items(material.features, [test.source_ids[place] for place in asked], config)
-    gallery = _items(material.features, train.source_ids, config)
+    reader = EvenRows(material.features, config.num_frames)
+    queries = _items(reader, [test.source_ids[place] for place in asked])
+    gallery = _items(reader, train.source_ids)
     settings = replace(settings, ks=config.ks)
-    return [vector_retrieval(definition, queries, gallery, relevant, settings, missing=missing)]
+    result = vector_retrieval(definition, queries, gallery, relevant, settings, missing=missing)
+    return [replace(result, warnings=(*result.warnings, *reader.warnings))]
 
 
-def _items(source: FeatureSource, source_ids: list[str] | tuple[str, ...], config: VideoRetrievalConfig) -> Items:
-    return Items(ids=tuple(source_ids), vectors=unit_length(mean_rows(source, source_ids, config.num_frames)))
+def _items(reader: EvenRows, source_ids: Sequence[str]) -> Items:
+    return Items(ids=tuple(source_ids), vectors=unit_length(reader.means(source_ids)))
 
 
 def _definition(config: VideoRetrievalConfig) -> Definition:
