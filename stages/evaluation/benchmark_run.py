@@ -1,7 +1,8 @@
 """One benchmark measured: its files read and joined, the encoder opened if the protocol asks for it, numbers made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stages.artifacts.manifest import read_members
 from stages.artifacts.sealed import Artifact
@@ -157,7 +158,16 @@ def _provenance(benchmark: Benchmark, found: Membership) -> list[Provenance]:
         for field, hashes in benchmark.dataset.content().items()
         for name, digest in list(hashes.items())[:3]
     ]
-    numbers = ", ".join(f"{name} {value}" for name, value in benchmark.protocol.identity().items())
+    numbers = ", ".join(f"{name} {value}" for name, value in _flat(benchmark.protocol.identity()))
     remarks = [Provenance(name="remark", value=remark) for remark in found.annotations.remarks[:10]]
     counts = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in found.joined.counts().items())
     return [*files, Provenance(name="protocol", value=numbers), Provenance(name="videos", value=counts), *remarks]
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values of settings, those of a section behind its own name."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", found) for inner, found in _flat(value))
+        else:
+            yield name, value

@@ -167,6 +167,7 @@ def test_what_is_trained_on_is_known_better(measured: Outcome, backbone: str, le
     assert "fine-tuned here from" in metrics["encoder"]["description"]
     page = measured.artifacts["evaluation"].path_in(f"{backbone}-tuned", "report.html").read_text()
     assert "The fit" in page
+    assert "fit.learning_rate 0.02" in page
 
 
 def test_fitted_weights_are_weights_of_the_backbone(measured: Outcome) -> None:

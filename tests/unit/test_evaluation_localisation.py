@@ -56,7 +56,7 @@ def test_their_classes_are_named(results: list[ProtocolResult]) -> None:
     assert loose.value > 0.6
     assert loose.baselines["whole video"] < 0.1
     assert value(precision.scores, "mAP").value <= loose.value
-    assert (precision.unit, precision.num_units) == ("class", 3)
+    assert (precision.unit, precision.num_units) == ("label", 3)
 
 
 def test_the_page_shows_how_both_fits_went(results: list[ProtocolResult]) -> None:

@@ -78,7 +78,7 @@ def action_localisation(
     fits = (fit_section("The classifier's fit", of_head), fit_section("The proposal network's fit", of_network))
     return [
         replace(recall, sections=fits),
-        _result(_PRECISION, precision_of(test, found), "class", settings, missing),
+        _result(_PRECISION, precision_of(test, found), "label", settings, missing),
     ]
 
 
