@@ -63,7 +63,22 @@ def resolve(config: RunConfig) -> RunConfig:
             "add it"
         )
     extract = extract.model_copy(update={"backbones": backbones, "s3d": s3d, "clip": clip})
-    return config.model_copy(update={"encoder": encoder, "extract": extract})
+    config = config.model_copy(update={"encoder": encoder, "extract": extract})
+    _check_benchmarks(config, choice)
+    return config
+
+
+def _check_benchmarks(config: RunConfig, choice: EncoderChoice) -> None:
+    """Refuse a benchmark that reads what the run does not make."""
+    extract, imported = config.extract, config.imported
+    backbones = (*extract.backbones, *((imported.backbone,) if imported else ()))
+    made = {*(f"features.{backbone}" for backbone in backbones), *(("frames",) if extract.frames else ())}
+    for benchmark in config.evaluate.benchmarks:
+        if missing := sorted(set(benchmark.protocol.reads(choice)) - made):
+            raise ConfigError(
+                f"{benchmark.where} protocol {benchmark.protocol.name!r} reads {missing[0]}, which this run does not "
+                "make; name its backbone in [extract] backbones, or add [extract.frames]"
+            )
 
 
 def _absolute(model: Model) -> Model:
@@ -120,7 +135,7 @@ def _feature_stages(config: RunConfig) -> list[Stage]:
         return [Extract(config.extract, media=config.ingest.media)]
     stages: list[Stage] = [plan_import(config.imported, Store(config.root))]
     rest = tuple(backbone for backbone in config.extract.backbones if backbone != config.imported.backbone)
-    if rest:
+    if rest or config.extract.frames:
         extract = config.extract.model_copy(update={"backbones": rest})
         stages.append(Extract(extract, media=config.ingest.media))
     return stages

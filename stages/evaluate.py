@@ -22,6 +22,7 @@ from stages.evaluation.benchmarks import Benchmark, benchmark_identity
 from stages.evaluation.expected import PublishedConfig, choose_row, read_tables
 from stages.evaluation.layout import OWN_SET
 from stages.evaluation.own_split import OwnSplitConfig, choose_videos, given_training
+from stages.evaluation.protocol_configs import most_of
 from stages.retrieval.ivf import IvfSettings
 from stages.training.choice import EncoderChoice, EncoderSettings, encoder_identity
 
@@ -71,6 +72,7 @@ class EvaluateConfig(OwnSplitConfig):
         """
         for benchmark in self.benchmarks:
             benchmark.dataset.check(f"{benchmark.where} dataset.")
+            benchmark.protocol.check(f"{benchmark.where} protocol.")
         if self.expected is not None:
             tables = read_tables(self.expected)
             for where, published in self.compared():
@@ -120,8 +122,9 @@ class Evaluate(Stage):
         return (Output(label="evaluation", schema=SCHEMA),)
 
     def resources(self) -> Resources:
-        """As many cores as the encoder has threads."""
-        return Resources(num_cpus=self.encoder_settings.threads)
+        """What the encoder or the most demanding protocol needs."""
+        needed = (benchmark.protocol.occupies() for benchmark in self.config.benchmarks)
+        return most_of([Resources(num_cpus=self.encoder_settings.threads), *needed])
 
     def units(self, inputs: Inputs) -> list[Unit]:
         """The run's own set, whose page names every artifact that it read, and one unit a benchmark."""
@@ -189,7 +192,7 @@ class EvaluateWorker:
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
         """Write metrics, ranks and report; a set that cannot be measured is a report that says so, no failure."""
         benchmark = next((found for found in self._stage.config.benchmarks if found.name == unit.unit_id), None)
-        content = self._measure_own(unit) if benchmark is None else self._measure(benchmark, unit)
+        content = self._measure_own(unit) if benchmark is None else self._measure(benchmark, unit, out)
         out.report(0.9, f"{content.subject.num_videos} videos")
         self._write(content, benchmark.published if benchmark else self._stage.config.published, out)
         return []
@@ -204,8 +207,9 @@ class EvaluateWorker:
         artifacts = {label: self._artifacts[label] for label in labels if label in self._artifacts}
         return measure_own_set(artifacts, unit.payload, self._stage.config.split, self._settings(OWN_SET))
 
-    def _measure(self, benchmark: Benchmark, unit: Unit) -> "ReportContent":
+    def _measure(self, benchmark: Benchmark, unit: Unit, out: Out) -> "ReportContent":
         from stages.evaluation.benchmark_run import BenchmarkTools, measure_benchmark
+        from stages.evaluation.fitting.workspace import Workspace
         from stages.evaluation.reading import trained_videos
 
         def trained_on(random_weights: bool) -> frozenset[str] | None:
@@ -216,6 +220,11 @@ class EvaluateWorker:
             open_encoder=lambda: self._encoder,
             encoder_settings=self._stage.encoder_settings,
             trained_on=trained_on,
+            workspace=Workspace(
+                scratch_dir=out.scratch_dir("evaluation"),
+                report=lambda done, text: out.report(0.9 * done, text),
+                keep=lambda name, content: _keep(out, name, content),
+            ),
         )
         return measure_benchmark(benchmark, self._stage.labels_of(benchmark), tools, self._settings(benchmark.name))
 
@@ -245,3 +254,8 @@ class EvaluateWorker:
         evaluated = sum(1 for result in content.results if result.scores)
         counts = {"videos": content.subject.num_videos, "protocols": len(content.results), "evaluated": evaluated}
         out.describe("evaluation", counts)
+
+
+def _keep(out: Out, name: str, content: bytes) -> None:
+    with out.create("evaluation", name) as file:
+        file.write(content)

@@ -9,7 +9,7 @@ else is in the shard.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -19,11 +19,10 @@ from pydantic import Field, model_validator
 from stages.artifacts.manifest import Video, read_videos
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
 from stages.errors import ConfigError
-from stages.media.presets import CLIP_PRESETS, FramePreset
-from stages.media.settings import ClipConfig, FramesConfig, S3DConfig
+from stages.media.presets import CLIP_PRESETS
+from stages.media.settings import ClipConfig, FramesConfig, ResNetConfig, S3DConfig
 from stages.media.sources import FRAME_FOLDER, FrameFolder, source_to_json
 from stages.media.timelines import Tail
-from stages.media.weights import name_clip_weights, name_s3d_weights
 
 if TYPE_CHECKING:
     from stages.media.ahead import Job, Refused
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
     from stages.media.makers import Maker, PassResult
 
 SCHEMA_VERSION = 1
-S3D, CLIP, FRAMES, THUMBNAILS = "features.s3d", "features.clip", "frames", "thumbnails"
-Backbone = Literal["s3d", "clip"]
+S3D, CLIP, RESNET = "features.s3d", "features.clip", "features.resnet"
+FRAMES, THUMBNAILS = "frames", "thumbnails"
+Backbone = Literal["s3d", "clip", "resnet"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -45,6 +45,7 @@ class ExtractConfig(StageConfig):
         backbones: which features; each is an artifact of its own.
         s3d: settings of S3D-G.
         clip: settings of CLIP; needed if it is among the backbones.
+        resnet: settings of ResNet.
         frames: JPEGs to train on; unset: none are made.
         thumbnails: whether to make one JPEG a search window.
         window_s: length of a search window, as embed has it.
@@ -63,6 +64,7 @@ class ExtractConfig(StageConfig):
     backbones: tuple[Backbone, ...] = ("s3d",)
     s3d: S3DConfig = S3DConfig()
     clip: ClipConfig | None = None
+    resnet: ResNetConfig = ResNetConfig()
     frames: FramesConfig | None = None
     thumbnails: bool = True
     window_s: float = Field(default=8.0, gt=0)
@@ -81,8 +83,8 @@ class ExtractConfig(StageConfig):
     def _check(self) -> "ExtractConfig":
         if len(set(self.backbones)) != len(self.backbones) or not (self.backbones or self.frames):
             raise ValueError(
-                f"backbones: got {list(self.backbones)}, expected 's3d', 'clip' or both, each once; none only with "
-                "[extract.frames]"
+                f"backbones: got {list(self.backbones)}, expected some of 's3d', 'clip' and 'resnet', each once; none "
+                "only with [extract.frames]"
             )
         if "clip" in self.backbones and self.clip is None:
             raise ValueError("backbones names 'clip', but [extract.clip] is missing; set its key 'model'")
@@ -225,15 +227,9 @@ def make_recipes(config: ExtractConfig) -> dict[str, dict[str, Any]]:
     """Everything that decides the bytes of each output beside the videos, by label."""
     how = config.model_dump(mode="json", include={"tail", "decoder", "precision", "device", "threads"})
     recipes: dict[str, dict[str, Any]] = {}
-    if "s3d" in config.backbones:
-        s3d = config.s3d
-        weights = name_s3d_weights(s3d.weights, s3d.sha256, s3d.seed)
-        preset = asdict(CLIP_PRESETS[s3d.preset])
-        recipes[S3D] = {**how, "preset": preset, "weights": weights, "batch_size": s3d.batch_size}
-    if "clip" in config.backbones and config.clip is not None:
-        weights = name_clip_weights(config.clip.model)
-        preset = asdict(FramePreset(fps=config.clip.fps))
-        recipes[CLIP] = {**how, "preset": preset, "weights": weights, "batch_size": config.clip.batch_size}
+    for label, settings in ((S3D, config.s3d), (CLIP, config.clip), (RESNET, config.resnet)):
+        if label.partition(".")[2] in config.backbones and settings is not None:
+            recipes[label] = {**how, **settings.recipe()}
     if config.frames is not None:
         recipes[FRAMES] = {**config.frames.model_dump(mode="json"), "decoder": config.decoder}
     if config.thumbnails:
@@ -245,8 +241,9 @@ def make_consumer(config: ExtractConfig, label: str, geometry: "Geometry | None"
     """How the clips or images of a backbone lie on a video."""
     from stages.media.consumers import clip_consumer, image_consumer
 
-    if label == CLIP and config.clip is not None:
-        return image_consumer(FramePreset(fps=config.clip.fps), config.tail, geometry)
+    settings = {CLIP: config.clip, RESNET: config.resnet}.get(label)
+    if settings is not None:
+        return image_consumer(settings.preset, config.tail, geometry)
     return clip_consumer(CLIP_PRESETS[config.s3d.preset], config.tail, geometry)
 
 
@@ -274,11 +271,13 @@ def required_consumers(config: ExtractConfig) -> "dict[str, Consumer]":
 
 def open_backbone(config: ExtractConfig, label: str) -> "LoadedBackbone":
     """Load the network behind a features label; ConfigError if its weights are not what they should be."""
-    from stages.media.backbones import load_clip, load_s3d
+    from stages.media.backbones import load_clip, load_resnet, load_s3d
 
     precision, device = config.precision, config.device
     if label == CLIP and config.clip is not None:
         return load_clip(config.clip.model, precision=precision, device=device)
+    if label == RESNET:
+        return load_resnet(config.resnet, precision=precision, device=device)
     weights, preset = config.s3d, CLIP_PRESETS[config.s3d.preset]
     return load_s3d(preset, weights.weights, weights.sha256, weights.seed, precision=precision, device=device)
 

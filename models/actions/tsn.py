@@ -9,6 +9,7 @@ Letters: B videos, K segments of a video, D feature width, C classes.
 from torch import Tensor, nn
 
 from models.backbones.initialise import fill_normal
+from models.backbones.towers import FrameTower
 
 
 class ConsensusHead(nn.Module):
@@ -40,11 +41,11 @@ class SegmentNetwork(nn.Module):
     """A backbone and a head, trained together.
 
     Attributes:
-        tower: (n, H, W, 3) uint8 frames to (n, D) rows, with gradient (`models.backbones.towers`).
+        tower: (n, H, W, 3) uint8 frames to (n, D) rows, with gradient.
         head: what is put on it.
     """
 
-    def __init__(self, tower: nn.Module, head: ConsensusHead) -> None:
+    def __init__(self, tower: FrameTower, head: ConsensusHead) -> None:
         super().__init__()
         self.tower = tower
         self.head = head

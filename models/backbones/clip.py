@@ -20,6 +20,7 @@ from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from models.backbones.restricted_pickle import READING_FAILURES
+from models.backbones.towers import FrameTower
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -162,13 +163,14 @@ class ClipTowers:
         return _pooled(self._model.get_text_features(**inputs))
 
 
-class ClipImageTower(nn.Module):
+class ClipImageTower(FrameTower):
     """The image tower alone, to be trained: decoded frames to rows, with gradient.
 
     Attributes:
-        dim: D.
         preprocess: how frames become its input.
     """
+
+    model: Any
 
     def __init__(self, source: str) -> None:
         """Load a model in float32; see `ClipTowers`.

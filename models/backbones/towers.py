@@ -9,13 +9,20 @@ from models.backbones.resnet import ResNet
 from models.backbones.resnet_features import normalise_frames
 
 
-class ResNetTower(nn.Module):
-    """A ResNet.
+class FrameTower(nn.Module):
+    """A backbone to be trained: (B, H, W, 3) uint8 RGB to (B, D), not normalised, with gradient.
 
     Attributes:
-        model: changed by training; its state dict keeps torchvision's names.
+        model: changed by training; its state dict keeps the published names.
         dim: D.
     """
+
+    model: nn.Module
+    dim: int
+
+
+class ResNetTower(FrameTower):
+    """A ResNet."""
 
     def __init__(self, model: ResNet) -> None:
         super().__init__()
@@ -23,6 +30,6 @@ class ResNetTower(nn.Module):
         self.dim = model.size.dim
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map (B, H, W, 3) uint8 RGB to (B, D), not normalised."""
+        """See `FrameTower`."""
         rows: Tensor = self.model(normalise_frames(frames))
         return rows

@@ -9,7 +9,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from stages.datasets import activitynet, coin, crosstask, didemo, fewshot, hmdb51, kinetics, msrvtt, ucf101, youcook2
+from stages.datasets import (
+    activitynet,
+    coin,
+    crosstask,
+    didemo,
+    fewshot,
+    hmdb51,
+    kinetics,
+    msrvtt,
+    something,
+    ucf101,
+    youcook2,
+)
 from stages.datasets.action_classes import read_class_names
 from stages.datasets.files import DatasetFiles, Split
 from stages.datasets.records import Annotations, DatasetVideo, merged
@@ -244,6 +256,58 @@ class ActionLists(DatasetFiles):
         return merged(" + ".join(part.name for part in parts), parts)
 
 
+class KineticsTables(DatasetFiles):
+    """Kinetics' own tables; its classes are those of all that are named.
+
+    Attributes:
+        train: `train.csv`.
+        val: `validate.csv`.
+        test: `test.csv`.
+    """
+
+    name: Literal["kinetics-tables"]
+    train: Path | None = None
+    val: Path | None = None
+    test: Path | None = None
+
+    def read(self) -> Annotations:
+        """Read the tables that are named; their own column says which split a row is of."""
+        paths = [path for path in (self.train, self.val, self.test) if path is not None]
+        if not paths:
+            raise ConfigError("dataset kinetics-tables: got no table, expected at least one of train, val and test")
+        return kinetics.read_kinetics(paths)
+
+
+class SomethingSomething(DatasetFiles):
+    """Something-Something V2.
+
+    Attributes:
+        labels: `something-something-v2-labels.json`.
+        train: `something-something-v2-train.json`.
+        val: `something-something-v2-validation.json`; the classes of the test list are not published.
+    """
+
+    name: Literal["something-something"]
+    labels: Path
+    train: Path
+    val: Path
+
+    def read(self) -> Annotations:
+        """Read the lists."""
+        return something.read_something(labels=self.labels, lists={TRAIN: self.train, VAL: self.val})
+
+
+class ActivityNetActions(DatasetFiles):
+    """ActivityNet's actions with their times: `activity_net.v1-3.min.json`."""
+
+    name: Literal["activitynet-actions"]
+    annotations: Path
+
+    def read(self) -> Annotations:
+        """Read the file."""
+        return activitynet.read_activitynet_actions(self.annotations)
+
+
 class FewShotLists(DatasetFiles):
     """Few-shot lists of `class/video` lines; only the split that is measured is needed."""
 
@@ -272,6 +336,9 @@ AnyDataset = Annotated[
     | Ucf101
     | Hmdb51
     | ActionLists
+    | KineticsTables
+    | SomethingSomething
+    | ActivityNetActions
     | FewShotLists,
     Field(discriminator="name"),
 ]

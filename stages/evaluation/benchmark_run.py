@@ -1,7 +1,8 @@
 """One benchmark measured: its files read and joined, the encoder opened if the protocol asks for it, numbers made."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stages.artifacts.manifest import read_members
 from stages.artifacts.sealed import Artifact
@@ -9,6 +10,7 @@ from stages.errors import Corrupt
 from stages.evaluation.benchmarks import Benchmark, Membership, failures_of, join_benchmark, unit_of_videos
 from stages.evaluation.encoding import DatasetEncoder
 from stages.evaluation.features import FeatureSource
+from stages.evaluation.fitting.workspace import Workspace
 from stages.evaluation.material import Material
 from stages.evaluation.protocols.registry import PROTOCOLS
 from stages.evaluation.records import EncoderFacts, ProtocolResult, Subject
@@ -31,12 +33,14 @@ class BenchmarkTools:
         encoder_settings: how it is fed.
         trained_on: manifest ids of the videos that the encoder was trained on, given whether its weights are random;
             None if nobody says.
+        workspace: of protocols that fit something.
     """
 
     artifacts: Mapping[str, Artifact]
     open_encoder: Callable[[], OpenedEncoder]
     encoder_settings: EncoderSettings
     trained_on: Callable[[bool], frozenset[str] | None]
+    workspace: Workspace
 
 
 def measure_benchmark(
@@ -74,6 +78,7 @@ def measure_benchmark(
         feature_source=features,
         encoder=encoder,
         artifacts=artifacts,
+        workspace=tools.workspace,
     )
     return _content(benchmark, found, material, tools, _run(benchmark, material, settings), settings)
 
@@ -98,7 +103,7 @@ def _content(
     results: Sequence[ProtocolResult],
     settings: ProtocolSettings,
 ) -> ReportContent:
-    encoder = _encoder_facts(material)
+    encoder = benchmark.protocol.encoder_facts() or _encoder_facts(material)
     trained = tools.trained_on(encoder.random_weights) if material.encoder else frozenset()
     seen = tuple(source_id for source_id, video_id in found.joined.video_ids.items() if video_id in (trained or ()))
     return ReportContent(
@@ -123,7 +128,7 @@ def _content(
 def _encoder_facts(material: Material) -> EncoderFacts:
     """The encoder, or the frozen features alone where a protocol asks for no encoder."""
     described = [describe_features(artifact) for label, artifact in material.artifacts.items() if _is_features(label)]
-    features = "; ".join(described) or "frames"
+    features = "; ".join(described)
     if material.encoder is not None:
         return material.encoder.facts(features)
     random = any("random" in words for words in described)
@@ -153,7 +158,16 @@ def _provenance(benchmark: Benchmark, found: Membership) -> list[Provenance]:
         for field, hashes in benchmark.dataset.content().items()
         for name, digest in list(hashes.items())[:3]
     ]
-    numbers = ", ".join(f"{name} {value}" for name, value in benchmark.protocol.model_dump(mode="json").items())
+    numbers = ", ".join(f"{name} {value}" for name, value in _flat(benchmark.protocol.identity()))
     remarks = [Provenance(name="remark", value=remark) for remark in found.annotations.remarks[:10]]
     counts = ", ".join(f"{value} {name.replace('_', ' ')}" for name, value in found.joined.counts().items())
     return [*files, Provenance(name="protocol", value=numbers), Provenance(name="videos", value=counts), *remarks]
+
+
+def _flat(settings: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values of settings, those of a section behind its own name."""
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{inner}", found) for inner, found in _flat(value))
+        else:
+            yield name, value

@@ -19,7 +19,7 @@ from stages.datasets.join import Joined, join
 from stages.datasets.records import Annotations
 from stages.evaluation.expected import PublishedConfig
 from stages.evaluation.layout import OWN_SET
-from stages.evaluation.protocol_configs import AnyProtocol
+from stages.evaluation.protocol_choice import AnyProtocol
 
 
 class Benchmark(StageConfig):
@@ -132,7 +132,7 @@ def benchmark_identity(benchmark: Benchmark, labels: Sequence[str], inputs: Inpu
     dataset = benchmark.dataset
     return {
         "dataset": dataset.model_dump(mode="json", exclude=set(dataset.paths())) | {"files": dataset.content()},
-        "protocol": benchmark.protocol.model_dump(mode="json"),
+        "protocol": benchmark.protocol.identity(),
         "split": benchmark.split,
         "videos": [sorted(found.usable.items()), found.joined.counts()],
         "missing": {reason: list(source_ids) for reason, source_ids in found.joined.missing.items()},

@@ -59,7 +59,7 @@ def average_precisions(
 
 def _hits_of(proposals: Proposals, actions: F64 | None, tious: Sequence[float]) -> _Hits:
     hits = np.zeros((len(proposals.scores), len(tious)), dtype=np.bool_)
-    if actions is not None:
+    if actions is not None and len(actions):
         overlaps = overlaps_of(proposals.spans, actions)
         for column, tiou in enumerate(tious):
             free = np.ones(len(actions), dtype=np.bool_)

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from stages.artifacts.sealed import Artifact
+from stages.evaluation.records import F32, I64
 from stages.training.dataset import FeatureEntry, FeatureRows, feature_entries
 
 
@@ -29,6 +32,10 @@ class FeatureSource:
     def rows(self, source_id: str) -> FeatureRows:
         """All rows of a video, with the damaged ones marked."""
         return self._entries[source_id].read_rows()
+
+    def rows_at(self, source_id: str, numbers: I64) -> F32:
+        """Some rows of a video, (n, D) float32; no more of it is read."""
+        return np.asarray(self._entries[source_id].map_features()[numbers], dtype=np.float32)
 
     def damaged_throughout(self) -> frozenset[str]:
         """Source ids of videos that have no intact row."""

@@ -3,8 +3,11 @@
 Letters: N rows of a video, D their width, F rows that are kept, T steps.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from stages.evaluation.features import FeatureSource
 from stages.evaluation.records import F32, F64, I64
 
 
@@ -13,7 +16,7 @@ def uniform_places(num_rows: int, num_kept: int) -> I64:
 
     Args:
         num_rows: N, at least 1.
-        num_kept: F, at least 1; with F = 1 the first row; with more than N rows are taken twice.
+        num_kept: F, at least 1; with F = 1 the first row; if there are fewer rows, some come twice.
 
     Returns:
         (F,) int64 in [0, N), ascending.
@@ -46,3 +49,41 @@ def resampled(rows: F32, spans: F64, duration_s: float, num_steps: int, points: 
     share = ((wanted - middles[left]) / gaps).clip(0.0, 1.0)[:, None]
     values = (1.0 - share) * rows[left] + share * rows[right]
     return np.asarray(values.reshape(num_steps, points, -1).mean(axis=1), dtype=np.float32)
+
+
+class EvenRows:
+    """Reads F intact rows of a video, spread evenly over them, and remembers which videos have fewer."""
+
+    def __init__(self, source: FeatureSource, num_kept: int) -> None:
+        self._source, self._num_kept = source, num_kept
+        self._read: set[str] = set()
+        self._short: set[str] = set()
+
+    def rows(self, source_id: str) -> F32:
+        """The rows of one video: (F, D) float32."""
+        found = self._source.rows(source_id)
+        intact = found.features[~found.damaged]
+        self._read.add(source_id)
+        if len(intact) < self._num_kept:
+            self._short.add(source_id)
+        return np.asarray(intact[uniform_places(len(intact), self._num_kept)], dtype=np.float32)
+
+    def means(self, source_ids: Sequence[str]) -> F32:
+        """The mean of each video's rows: (V, D) float32."""
+        return np.stack([self.rows(source_id).mean(axis=0) for source_id in source_ids])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What should be said of the videos that were read."""
+        if not self._short:
+            return ()
+        return (
+            f"{len(self._short)} of {len(self._read)} videos have fewer than {self._num_kept} intact rows, some of "
+            "which then count twice: extract more rows a second",
+        )
+
+
+def unit_length(vectors: F32) -> F32:
+    """Vectors at length 1: (V, D) float32; one of zeros stays."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1.0), dtype=np.float32)

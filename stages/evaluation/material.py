@@ -1,12 +1,13 @@
 """What a protocol that measures a data set is given."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stages.artifacts.sealed import Artifact
 from stages.datasets.records import Annotations
 from stages.evaluation.encoding import DatasetEncoder
 from stages.evaluation.features import FeatureSource
+from stages.evaluation.fitting.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Material:
         feature_source: rows of the first label that the protocol reads; None if that is no features.
         encoder: the run's encoder; None if the protocol asks for none.
         artifacts: every artifact that the protocol reads, by label.
+        workspace: of protocols that fit something.
     """
 
     dataset: Annotations
@@ -30,6 +32,7 @@ class Material:
     feature_source: FeatureSource | None
     encoder: DatasetEncoder | None
     artifacts: Mapping[str, Artifact]
+    workspace: Workspace = field(default_factory=Workspace)
 
     @property
     def measured(self) -> Annotations:

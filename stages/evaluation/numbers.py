@@ -8,6 +8,7 @@ _LABELS = {
     "median_rank": "median rank",
     "mean_rank": "mean rank",
     "accuracy_minus_caption_average": "above caption average",
+    "accuracy_minus_mean_row": "above mean rows",
     "frame_accuracy": "frame accuracy",
     "frame_f1": "frame F1 without background",
     "step_recall": "step recall",

@@ -6,6 +6,9 @@ from typing import Literal
 
 import torch
 
+from models.backbones.resnet import RESNETS, ResNet, random_resnet
+from models.backbones.resnet_features import ResNetFeatures
+from models.backbones.resnet_weights import load_resnet as load_resnet_file
 from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from models.backbones.weights import load_s3d as load_s3d_file
@@ -13,6 +16,7 @@ from stages.errors import ConfigError
 from stages.media.geometry import Geometry
 from stages.media.presets import ClipPreset
 from stages.media.rows import Encode
+from stages.media.settings import ResNetConfig, ResNetWeights
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -87,6 +91,39 @@ def load_clip(model: str, *, precision: Precision, device: str) -> LoadedBackbon
         geometry=geometry,
         dim=towers.dim,
     )
+
+
+def load_resnet(config: ResNetConfig, *, precision: Precision, device: str) -> LoadedBackbone:
+    """Load a ResNet.
+
+    Raises:
+        ConfigError: as `open_resnet`; or this CPU does not compute in bfloat16.
+    """
+    check_precision(precision, device)
+    features = ResNetFeatures(open_resnet(config, "[extract.resnet]"), precision=precision, device=device)
+    return LoadedBackbone(
+        encode=lambda frames: features(torch.from_numpy(frames[:, 0])).numpy(),
+        geometry=Geometry(short_side=config.short_side, crop=config.crop),
+        dim=features.dim,
+    )
+
+
+def open_resnet(chosen: ResNetWeights, where: str) -> ResNet:
+    """Return the network with its weights, plain.
+
+    Args:
+        chosen: which.
+        where: the section of a configuration that chose it, for messages.
+
+    Raises:
+        ConfigError: the weights are not there, not those of the checksum, or of another network.
+    """
+    try:
+        if chosen.weights is None:
+            return random_resnet(RESNETS[chosen.size], chosen.seed)
+        return load_resnet_file(chosen.weights, RESNETS[chosen.size], sha256=chosen.sha256)
+    except ValueError as error:
+        raise ConfigError(f"{where} {error}") from error
 
 
 def check_precision(precision: Precision, device: str) -> None:

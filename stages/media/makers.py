@@ -47,7 +47,7 @@ class FeatureRecipe:
     """What is said of features in every sample's json.
 
     Attributes:
-        backbone: `s3d` or `clip`.
+        backbone: `s3d`, `clip` or `resnet`.
         preset: its name.
         weights: `random:seed=N`, `sha256:...` or `hub:...`.
     """

@@ -40,15 +40,15 @@ class ClipPreset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramePreset:
-    """How a video becomes CLIP images: one row every 1/fps seconds, from the frame in the middle of them.
+    """How a video becomes single images: one row every 1/fps seconds, from the frame in the middle of them.
 
     Attributes:
-        name: as samples name it.
+        name: as samples name it: the backbone.
         fps: rows a second. The picture size belongs to the model.
     """
 
-    name: str = "clip"
-    fps: float = 1.0
+    name: str
+    fps: float
 
     @property
     def clip_s(self) -> float:

@@ -1,11 +1,17 @@
 """What can be made of a video's frames: one section of a run's configuration each. Planning reads this."""
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 
-from stages.contract import StageConfig
-from stages.media.presets import CLIP_PRESETS
+from stages.contract import Json, StageConfig
+from stages.media.presets import CLIP_PRESETS, FramePreset
+from stages.media.weights import name_clip_weights, name_weights
+
+Recipe = dict[str, Json]
+"""What decides a backbone's rows beside the videos and how they are decoded: `preset`, `weights`, `batch_size`."""
 
 
 class S3DConfig(StageConfig):
@@ -34,6 +40,11 @@ class S3DConfig(StageConfig):
             raise ValueError("sha256 is given without weights; give the path of the file that it belongs to")
         return self
 
+    def recipe(self) -> Recipe:
+        """See `Recipe`."""
+        weights = name_weights(self.weights, self.sha256, self.seed)
+        return {"preset": asdict(CLIP_PRESETS[self.preset]), "weights": weights, "batch_size": self.batch_size}
+
 
 class ClipConfig(StageConfig):
     """The frozen image tower of a CLIP or SigLIP model.
@@ -47,6 +58,80 @@ class ClipConfig(StageConfig):
     model: str
     fps: float = Field(default=1.0, gt=0, le=60)
     batch_size: int = Field(default=8, ge=1)
+
+    @property
+    def preset(self) -> FramePreset:
+        """How a video becomes images."""
+        return FramePreset(name="clip", fps=self.fps)
+
+    def recipe(self) -> Recipe:
+        """See `Recipe`."""
+        weights = name_clip_weights(self.model)
+        return {"preset": asdict(self.preset), "weights": weights, "batch_size": self.batch_size}
+
+
+class ResNetWeights(StageConfig):
+    """Which ResNet.
+
+    Attributes:
+        size: how deep it is; `tiny` is for trials and was never published.
+        weights: file in torchvision's, MoCo's, VCLR's or our own layout; none: a seeded He initialisation.
+        sha256: the file's checksum; it is compared before the weights are used.
+        seed: of the initialisation.
+    """
+
+    size: Literal["resnet50", "resnet101", "resnet152", "tiny"] = "resnet50"
+    weights: Path | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_sha256(self) -> "ResNetWeights":
+        if self.sha256 and self.weights is None:
+            raise ValueError("sha256 is given without weights; give the path of the file that it belongs to")
+        return self
+
+    @property
+    def weights_name(self) -> str:
+        """What artifacts call the weights.
+
+        Raises:
+            ConfigError: there is no such file.
+        """
+        return name_weights(self.weights, self.sha256, self.seed)
+
+
+class ResNetConfig(ResNetWeights):
+    """A frozen ResNet, one row a frame; the picture is VCLR's.
+
+    Attributes:
+        fps: rows a second.
+        short_side: the short side is scaled to this many pixels.
+        crop: side of the centre square that the network sees.
+        batch_size: frames that the network sees at once.
+    """
+
+    fps: float = Field(default=1.0, gt=0, le=60)
+    short_side: int = Field(default=256, ge=32)
+    crop: int = Field(default=224, ge=32)
+    batch_size: int = Field(default=4, ge=1)
+
+    @model_validator(mode="after")
+    def _check_crop(self) -> "ResNetConfig":
+        if self.crop > self.short_side:
+            raise ValueError(f"crop is {self.crop}, but short_side is {self.short_side}; lower the one")
+        return self
+
+    @property
+    def preset(self) -> FramePreset:
+        """How a video becomes images."""
+        return FramePreset(name="resnet", fps=self.fps)
+
+    def recipe(self) -> Recipe:
+        """See `Recipe`."""
+        shape = {"size": self.size, "short_side": self.short_side, "crop": self.crop}
+        preset = {**asdict(self.preset), **shape}
+        return {"preset": preset, "weights": self.weights_name, "batch_size": self.batch_size}
 
 
 class FramesConfig(StageConfig):

@@ -8,8 +8,8 @@ from stages.errors import ConfigError
 _MODEL_FILES = {".safetensors", ".bin", ".json"}
 
 
-def name_s3d_weights(path: Path | None, sha256: str | None, seed: int) -> str:
-    """Name S3D weights.
+def name_weights(path: Path | None, sha256: str | None, seed: int) -> str:
+    """Name the weights of a network of ours.
 
     Args:
         path: the file, if there is one.

@@ -21,7 +21,7 @@ from stages.training.ahead import Ahead
 from stages.training.checkpoints import Progress, StepRecord, clear_partial, load_latest, save_step
 from stages.training.optimisation import Optimisation, learning_rate_at
 from stages.training.sampling import sample_generator
-from stages.training.task import DeviceBatch, Loss, Task
+from stages.training.task import DeviceBatch, LoopTask, Loss
 from stages.training.team import ALONE, Part, Team
 
 Split = Literal["pairs", "batches"]
@@ -69,7 +69,7 @@ class LoopSettings:
     on_step: Callable[[StepReport], None] = field(default=lambda report: None)
 
 
-def train(task: Task[Any], settings: LoopSettings) -> list[StepRecord]:
+def train(task: LoopTask[Any], settings: LoopSettings) -> list[StepRecord]:
     """Train a task's module in place.
 
     Args:
@@ -131,7 +131,7 @@ def build_optimiser(module: nn.Module, settings: Optimisation) -> torch.optim.Op
     )
 
 
-def _resume(task: Task[Any], optimiser: torch.optim.Optimizer, settings: LoopSettings) -> Progress:
+def _resume(task: LoopTask[Any], optimiser: torch.optim.Optimizer, settings: LoopSettings) -> Progress:
     """Put the newest checkpoint into the task, in every process."""
     if settings.scratch_dir is None:
         return Progress()
@@ -143,7 +143,9 @@ def _resume(task: Task[Any], optimiser: torch.optim.Optimizer, settings: LoopSet
     return progress
 
 
-def _keep(task: Task[Any], optimiser: torch.optim.Optimizer, settings: LoopSettings, history: list[StepRecord]) -> None:
+def _keep(
+    task: LoopTask[Any], optimiser: torch.optim.Optimizer, settings: LoopSettings, history: list[StepRecord]
+) -> None:
     """Write a checkpoint when one is due."""
     done = len(history)
     due = done % settings.checkpoint_every == 0 and done < settings.optimisation.steps
@@ -166,7 +168,7 @@ def _share(settings: LoopSettings, first_step: int) -> tuple[list[int] | range, 
 
 
 def _update(
-    task: Task[Any], optimiser: torch.optim.Optimizer, batches: Ahead[Any], settings: LoopSettings, step: int
+    task: LoopTask[Any], optimiser: torch.optim.Optimizer, batches: Ahead[Any], settings: LoopSettings, step: int
 ) -> StepRecord:
     """Do one update and say what it was."""
     wanted, team = settings.optimisation, settings.team

@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from stages.contract import StageConfig
 
+_DROP = 0.1
+
 
 class Optimisation(StageConfig):
     """How weights are changed; the defaults are VideoCLIP's (papers.md 2.7), run for a number of steps.
@@ -18,8 +20,9 @@ class Optimisation(StageConfig):
         learning_rate: its peak, reached after the warm-up.
         warmup_steps: updates of linear warm-up.
         warmup_start: share of the peak that the warm-up begins from (VCLR: 0.01).
-        decay: `polynomial`, or `cosine`.
-        decay_steps: the update at which the decay reaches `end_learning_rate`.
+        decay: `polynomial`, `cosine`, or `drops`.
+        drops: of the latter, the updates behind which the rate is a tenth of what it was.
+        decay_steps: the update at which the other two reach `end_learning_rate`.
         decay_power: of the polynomial; 1 is linear.
         end_learning_rate: where the decay ends.
         beta1: Adam's decay of the first moment.
@@ -39,7 +42,8 @@ class Optimisation(StageConfig):
     learning_rate: float = Field(default=5e-5, gt=0)
     warmup_steps: int = Field(default=1000, ge=0)
     warmup_start: float = Field(default=0.0, ge=0, le=1)
-    decay: Literal["polynomial", "cosine"] = "polynomial"
+    decay: Literal["polynomial", "cosine", "drops"] = "polynomial"
+    drops: tuple[int, ...] = ()
     decay_steps: int = Field(default=1_000_000, ge=1)
     decay_power: float = Field(default=1.0, gt=0)
     end_learning_rate: float = Field(default=0.0, ge=0)
@@ -76,6 +80,8 @@ def learning_rate_at(step: int, settings: Optimisation) -> float:
     if done <= settings.warmup_steps:
         share = settings.warmup_start + (1 - settings.warmup_start) * done / settings.warmup_steps
         return settings.learning_rate * share
+    if settings.decay == "drops":
+        return settings.learning_rate * _DROP ** sum(done > drop for drop in settings.drops)
     passed = min((done - settings.warmup_steps) / (settings.decay_steps - settings.warmup_steps), 1.0)
     if settings.decay == "cosine":
         left = (1 + math.cos(math.pi * passed)) / 2

@@ -61,23 +61,31 @@ class BatchSource(Protocol[BatchT_co]):
         """Take a layout back that `state` gave; `begin_epoch` of that epoch then keeps it."""
 
 
-class Task(ABC, Generic[BatchT]):
-    """One objective, ready to be trained.
+class LoopTask(Generic[BatchT]):
+    """What the loop trains, whatever becomes of it.
 
     Attributes:
         module: takes a batch and gives a `Loss`; whatever must survive a kill is in its state.
         source: where batches come from.
-        video_ids: the videos that it trains on, sorted.
-        facts: what is said of the training in the checkpoint, such as the preset of the features; deterministic JSON.
     """
 
     module: nn.Module
     source: BatchSource[BatchT]
-    video_ids: Sequence[str]
-    facts: Mapping[str, Any]
 
     def after_update(self) -> None:
         """Do what follows an update of the weights, in every process alike: momentum encoders, queues."""
+
+
+class Task(LoopTask[BatchT], ABC):
+    """One objective, ready to be trained to a checkpoint.
+
+    Attributes:
+        video_ids: the videos that it trains on, sorted.
+        facts: what is said of the training in the checkpoint, such as the preset of the features; deterministic JSON.
+    """
+
+    video_ids: Sequence[str]
+    facts: Mapping[str, Any]
 
     @abstractmethod
     def save(self, folder: Path, training: Mapping[str, Any]) -> None:

@@ -1,10 +1,13 @@
 """Episodes: what is drawn is what is said, evenly; a class score is the mean over the videos shown of it."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from stages.datasets.fewshot import read_fewshot
+from stages.evaluation.classification import labelled_videos
 from stages.evaluation.episodes import Episodes, EpisodeShape, class_scores, draw_episodes
 
 LABELS = np.repeat(np.arange(8), [6, 6, 6, 6, 6, 6, 6, 2])
@@ -55,3 +58,16 @@ def test_class_scores_are_means_over_shots() -> None:
     for way, asked in ((0, 4), (1, 5)):
         for other, shown in ((0, [0, 1]), (1, [2, 3])):
             assert got[0, way, 0, other] == pytest.approx(np.mean([pair_scores[asked, video] for video in shown]))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("name", "classes"), [("ssv2_OTAM_test.txt", 24), ("kinetics100_CMN_test.list", 24), ("hmdb_ARN_test.txt", 10)]
+)
+def test_published_lists_give_episodes(shared_dir: Path, name: str, classes: int) -> None:
+    path = shared_dir / "data" / "annotations" / "fewshot" / name
+    videos = labelled_videos(read_fewshot(name, {"test": path}))
+    shape = EpisodeShape(ways=5, shots=5, num_episodes=500)
+    drawn = draw_episodes(videos.labels, shape, np.random.default_rng(0))
+    assert videos.num_ambiguous == 0
+    assert len(np.unique(videos.labels[drawn.query])) == classes

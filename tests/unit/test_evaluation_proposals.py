@@ -161,6 +161,11 @@ def test_equal_scores_are_one_step() -> None:
         assert average_precisions(found, annotated, [0.5]).tolist() == [0.5]
 
 
+def test_videos_without_an_action_hold_misses_only() -> None:
+    found = {"a": detected((0, 10, 0.9)), "b": detected((0, 10, 0.95)), "c": detected((0, 1, 0.99))}
+    np.testing.assert_allclose(average_precisions(found, {"a": spans((0, 10)), "b": spans()}, [0.5]), [1 / 3])
+
+
 def test_nothing_detected_is_zero_and_nothing_annotated_an_error() -> None:
     assert average_precisions({}, {"a": spans((0, 1))}).tolist() == [0.0] * len(TIOUS)
     with pytest.raises(ValueError, match="no annotated action"):

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,9 @@ from PIL import Image
 from pydantic import ValidationError
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
+from models.backbones.resnet import RESNETS, random_resnet
+from models.backbones.resnet_features import normalise_frames
+from models.backbones.weights import file_sha256
 from pipeline.executors.inline import InlineExecutor
 from pipeline.units import plan_stage
 from stages.artifacts.commit import publish
@@ -25,7 +28,9 @@ from stages.contract import Inputs, Stage
 from stages.errors import ConfigError
 from stages.extract import Extract, ExtractConfig, open_backbone
 from stages.ingest import Ingest, IngestConfig
-from stages.media.settings import S3DConfig
+from stages.media.frames import FrameRequest, sample_frames
+from stages.media.geometry import Geometry
+from stages.media.settings import ResNetWeights, S3DConfig
 from stages.training.frame_entries import frame_entries
 from tests.media import Numbered, make_pictures, make_video, read_number
 
@@ -255,6 +260,38 @@ def test_frame_folders_are_extracted_like_files(tmp_path: Path) -> None:
     assert found["torn"]["json"]["status"] == "partial"
 
 
+def test_a_resnet_s_rows_are_those_of_the_middle_frames(corpus: Corpus) -> None:
+    resnet = {"size": "tiny", "fps": 2.0, "short_side": 64, "crop": 48, "seed": 3}
+    artifact = corpus.extract("resnet", backbones=("resnet",), resnet=resnet, thumbnails=False)["features.resnet"]
+    alpha = samples(artifact, "resnet")["alpha"]
+    np.testing.assert_allclose(alpha["spans.npy"], np.stack([np.arange(10) / 2, np.arange(1, 11) / 2], axis=1))
+    request = FrameRequest(times_s=alpha["spans.npy"].mean(axis=1), geometry=Geometry(short_side=64, crop=48))
+    frames = np.stack([sample.rgb for sample in sample_frames(corpus.media / "alpha.mp4", [request])])
+    with torch.inference_mode():
+        expected = random_resnet(RESNETS["tiny"], 3)(normalise_frames(torch.from_numpy(frames)))
+    np.testing.assert_allclose(alpha["resnet.npy"].astype(np.float32), expected, rtol=2e-3, atol=2e-3)
+    assert artifact.about["weights"] == "random:seed=3"
+    assert artifact.about["preset"] == {"name": "resnet", "fps": 2.0, "size": "tiny", "short_side": 64, "crop": 48}
+    assert alpha["json"]["preset"] == "resnet"
+
+
+def test_a_resnet_s_weights_name_its_features(corpus: Corpus, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny.pth"
+    torch.save(
+        {"model": {f"module.{k}": v for k, v in random_resnet(RESNETS["tiny"], 5).state_dict().items()}}, weights
+    )
+    resnet = {"size": "tiny", "short_side": 64, "crop": 64}
+    common = {"backbones": ("resnet",), "thumbnails": False}
+    given = corpus.extract("given", **common, resnet={**resnet, "weights": weights})["features.resnet"]
+    drawn = corpus.extract("drawn", **common, resnet={**resnet, "seed": 5})["features.resnet"]
+    assert file_sha256(weights) in given.about["weights"]
+    for video_id, parts in samples(given, "resnet").items():
+        np.testing.assert_array_equal(parts["resnet.npy"], samples(drawn, "resnet")[video_id]["resnet.npy"])
+    other = ExtractConfig(**common, resnet={"weights": weights, "size": "resnet50"})
+    with pytest.raises(ConfigError, match=r"\[extract.resnet\].*tiny\.pth: got .* tensors, expected 318"):
+        open_backbone(other, "features.resnet")
+
+
 def test_bad_videos_are_failures_and_the_others_are_untouched(
     folder: Path, corpus: Corpus, made: dict[str, Artifact], tmp_path: Path
 ) -> None:
@@ -320,12 +357,19 @@ def test_weights_of_another_checksum_are_refused(corpus: Corpus, tmp_path: Path)
         ({"frames": {"num_frames": 0}}, "greater than or equal to 1"),
         ({"backbones": ("clip",)}, r"\[extract.clip\] is missing"),
         ({"s3d": {"sha256": "0" * 64}}, "sha256 is given without weights"),
+        ({"resnet": {"sha256": "0" * 64}}, "sha256 is given without weights"),
+        ({"resnet": {"short_side": 200}}, "crop is 224, but short_side is 200"),
+        ({"resnet": {"size": "resnet18"}}, "size"),
         ({"decoder": "opencv"}, "decoder"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(config: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         ExtractConfig(**config)
+
+
+def test_settings_know_the_sizes_that_there_are() -> None:
+    assert set(get_args(ResNetWeights.model_fields["size"].annotation)) == set(RESNETS)
 
 
 def test_settings_import_nothing_heavy() -> None:

@@ -1,11 +1,23 @@
-"""Which function measures what a configuration asks for. A protocol is added here and in `protocol_configs.py`."""
+"""Which function measures what a configuration asks for. A protocol is added here and in `protocol_choice.py`."""
 
 from collections.abc import Callable
 from typing import Any
 
+from stages.evaluation.fine_tuning_config import FineTuningConfig
+from stages.evaluation.frame_protocol_configs import (
+    FewShotConfig,
+    LinearProbeConfig,
+    LocalisationConfig,
+    VideoRetrievalConfig,
+)
 from stages.evaluation.material import Material
 from stages.evaluation.protocol_configs import ClipRetrievalConfig, ProtocolConfig
+from stages.evaluation.protocols.action_localisation import action_localisation
 from stages.evaluation.protocols.clip_retrieval import clip_retrieval
+from stages.evaluation.protocols.few_shot import few_shot
+from stages.evaluation.protocols.fine_tuning import fine_tuning
+from stages.evaluation.protocols.linear_probe import linear_probe
+from stages.evaluation.protocols.video_retrieval import video_retrieval
 from stages.evaluation.records import ProtocolResult
 from stages.evaluation.scoring import ProtocolSettings
 
@@ -13,5 +25,10 @@ Measure = Callable[[Material, Any, ProtocolSettings], list[ProtocolResult]]
 
 PROTOCOLS: dict[type[ProtocolConfig], Measure] = {
     ClipRetrievalConfig: clip_retrieval,
+    LinearProbeConfig: linear_probe,
+    VideoRetrievalConfig: video_retrieval,
+    FewShotConfig: few_shot,
+    LocalisationConfig: action_localisation,
+    FineTuningConfig: fine_tuning,
 }
 """By the class of its settings, which is the function's second argument."""
