@@ -100,10 +100,10 @@ def serve(place: Place, *, host: str, port: int, on_ready: Callable[[str], None]
         port: 0 takes a free one.
         on_ready: told the address.
     """
+    from stages.media.thumbnail_reader import Thumbnails
     from stages.retrieval.query_encoder import open_query_encoder
     from stages.serve.library import Library
     from stages.serve.server import serve_forever
-    from stages.serve.thumbnails import Thumbnails
 
     bundle = open_bundle(place.bundle_dir)
     bundle.require_windows()

@@ -5,6 +5,7 @@ all that are found. Letters: Q queries, G items of the gallery, E joint width, S
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -54,7 +55,7 @@ class IndexOfGallery:
 
     def products(self, queries: F32, gallery_ids: Sequence[str], gallery: F32) -> tuple[ScoreRows, str] | None:
         """See `ApproximateIndex`."""
-        index, facts = build_ivf(gallery, gallery_ids, self._settings)
+        index, facts = build_ivf(gallery, gallery_ids, _for_gallery(self._settings, len(gallery)))
         columns = np.arange(len(gallery))
         return _found(index, queries, columns, len(gallery)), f"index, {facts.nprobe} of {facts.nlist} lists"
 
@@ -83,6 +84,14 @@ class IndexOfRun:
     def nominated(self, sentences: F32) -> tuple[frozenset[str], str] | None:
         """See `ApproximateIndex`."""
         return frozenset(video.video_id for video in nominate(self._bundle, sentences)), self._name
+
+
+def _for_gallery(settings: IvfSettings, num_items: int) -> IvfSettings:
+    """The run's rules for a gallery: as many lists as it has items at most, and what a given number of probes misses
+    is measured here, not refused.
+    """
+    least = 0.0 if settings.nprobe else settings.target_recall
+    return replace(settings, nlist=min(settings.nlist, num_items), target_recall=least)
 
 
 def _found(index: VectorIndex, queries: F32, column_of: NDArray[np.int64], num_columns: int) -> ScoreRows:

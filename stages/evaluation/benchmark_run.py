@@ -16,7 +16,7 @@ from stages.evaluation.protocols.registry import PROTOCOLS
 from stages.evaluation.records import EncoderFacts, ProtocolResult, Subject
 from stages.evaluation.report import FailureCount, Provenance, ReportContent
 from stages.evaluation.scoring import ProtocolSettings
-from stages.evaluation.thumbnails import ThumbnailSource
+from stages.media.thumbnail_reader import Thumbnails
 from stages.training.batch_encoder import OpenedEncoder
 from stages.training.choice import EncoderSettings, describe_features
 
@@ -119,7 +119,7 @@ def _content(
         ),
         results=results,
         settings=settings,
-        thumbnails=ThumbnailSource(tools.artifacts["thumbnails"]) if "thumbnails" in tools.artifacts else None,
+        thumbnails=Thumbnails(tools.artifacts["thumbnails"]) if "thumbnails" in tools.artifacts else None,
         failures=_failures(found, {"manifest": tools.artifacts["manifest"], **material.artifacts}),
         provenance=_provenance(benchmark, found),
     )

@@ -14,7 +14,7 @@ from stages.evaluation.reading import count_failures, provenance, read_evaluatio
 from stages.evaluation.records import EvaluationSet, ProtocolResult
 from stages.evaluation.report import ReportContent
 from stages.evaluation.scoring import ProtocolSettings
-from stages.evaluation.thumbnails import ThumbnailSource
+from stages.media.thumbnail_reader import Thumbnails
 
 _BY_DTW = "paragraph_to_video.dtw"
 _HEADLINES = (
@@ -50,7 +50,7 @@ def measure_own_set(
         settings=settings,
         headlines=_HEADLINES,
         history=read_history(checkpoint) if checkpoint else None,
-        thumbnails=ThumbnailSource(artifacts["thumbnails"]) if "thumbnails" in artifacts else None,
+        thumbnails=Thumbnails(artifacts["thumbnails"]) if "thumbnails" in artifacts else None,
         sections=sections_of(artifacts),
         failures=count_failures(artifacts),
         provenance=provenance(artifacts),

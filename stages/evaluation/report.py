@@ -4,6 +4,7 @@ The template holds the words and the style, `charts.py` the pictures, `report_sc
 they are put together. Who wants a part of the page of their own hands in a `sections.Section`.
 """
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -18,7 +19,7 @@ from stages.evaluation.report_scores import headlines, protocol_card, queries_ta
 from stages.evaluation.results import TIE_RULE
 from stages.evaluation.scoring import ProtocolSettings
 from stages.evaluation.sections import AlignmentExample, Section
-from stages.evaluation.thumbnails import ThumbnailSource
+from stages.media.thumbnail_reader import Thumbnails
 
 _SHOWN_IDS = 20
 
@@ -72,7 +73,7 @@ class ReportContent:
     headlines: Sequence[tuple[str, str]] = ()
     verdicts: Sequence[Verdict] = ()
     history: History | None = None
-    thumbnails: ThumbnailSource | None = None
+    thumbnails: Thumbnails | None = None
     sections: Sequence[Section] = ()
     failures: Sequence[FailureCount] = ()
     provenance: Sequence[Provenance] = field(default_factory=tuple)
@@ -133,15 +134,18 @@ def _loss(history: History | None) -> dict[str, Any] | None:
     }
 
 
-def _alignment(example: AlignmentExample, thumbnails: ThumbnailSource | None) -> dict[str, Any]:
-    pictures = thumbnails.pictures(example.video_id) if thumbnails else None
+def _alignment(example: AlignmentExample, thumbnails: Thumbnails | None) -> dict[str, Any]:
+    def picture(time_s: float) -> str:
+        jpeg = thumbnails.at(example.video_id, time_s) if thumbnails else None
+        return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}" if jpeg else ""
+
     found = []
     for row, text in enumerate(example.texts):
         columns = [window for sentence, window in example.path if sentence == row]
         start, end = float(example.spans[min(columns), 0]), float(example.spans[max(columns), 1])
-        picture = pictures.data_uri((start + end) / 2) if pictures else ""
-        found.append({"text": text, "span": f"{clock(start)}–{clock(end)}", "picture": picture})
-    strip = [pictures.data_uri(float(middle)) for middle in example.spans.mean(axis=1)] if pictures else []
+        shown = picture((start + end) / 2)
+        found.append({"text": text, "span": f"{clock(start)}–{clock(end)}", "picture": shown})
+    strip = [picture(float(middle)) for middle in example.spans.mean(axis=1)]
     return {
         "title": example.title,
         "note": example.note,

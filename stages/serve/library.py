@@ -6,11 +6,11 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from stages.errors import ConfigError
+from stages.media.thumbnail_reader import Thumbnails
 from stages.retrieval.bundle import Bundle, IndexedVideo
 from stages.retrieval.paragraph_query import split_sentences
 from stages.retrieval.results import Answer
 from stages.retrieval.search import search_like, search_paragraph, search_sentence
-from stages.serve.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from models.encoders.joint import JointEncoder
