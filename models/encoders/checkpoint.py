@@ -24,6 +24,7 @@ MODEL_FILE, ENCODER_FILE, TOKENIZER_FILE = "model.safetensors", "encoder.json", 
 
 _PREFIX = "mmmodel."
 _LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.")
+_HEAD = "video_encoder.classifier.weight"
 _POSITION_IDS = ("video_encoder.bert.embeddings.position_ids", "text_encoder.embeddings.position_ids")
 
 
@@ -125,8 +126,7 @@ def load_published(
     encoder = DualEncoder(config)
     for name in _POSITION_IDS:  # not saved by newer transformers; it is a constant
         tensors.setdefault(name, torch.arange(config.max_positions)[None])
-    wanted = {name: value for name, value in tensors.items() if not name.startswith("video_encoder.classifier.")}
-    load_tensors(encoder, wanted, source=str(path))
+    load_tensors(encoder, tensors, source=str(path))
     return encoder.eval(), digest
 
 
@@ -233,4 +233,5 @@ def _config_of(tensors: Mapping[str, Tensor], *, num_heads: int | None, max_vide
         max_positions=max_positions,
         feature_dim=feature_dim,
         max_video_len=max_video_len,
+        num_labels=len(tensors.get(_HEAD, ())),
     )

@@ -24,6 +24,7 @@ class DualConfig:
         cls_id, sep_id: Rows of the word table used as the video tower's [CLS] and [SEP].
         dropout: Of hidden states and attention, while training.
         shared: Whether one BERT, of `video_layers`, reads windows and captions (VideoCLIP's ablation).
+        num_labels: Labels of the head on every clip's state (COIN's 779), 0 for none.
     """
 
     hidden_size: int = 768
@@ -41,6 +42,7 @@ class DualConfig:
     sep_id: int = 102
     dropout: float = 0.1
     shared: bool = False
+    num_labels: int = 0
 
     def __post_init__(self) -> None:
         self._check_types()
@@ -64,14 +66,15 @@ class DualConfig:
             elif field.name == "dropout":
                 fits, expected = isinstance(value, float | int) and 0 <= value < 1, "a number in [0, 1)"
             else:
-                least = 0 if field.name.endswith("_id") else 1
+                least = 0 if field.name.endswith("_id") or field.name == "num_labels" else 1
                 fits, expected = type(value) is int and value >= least, f"a whole number >= {least}"
             if not fits:
                 raise ValueError(f"encoder sizes: {field.name} got {value!r}, expected {expected}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as a dict for JSON."""
-        return asdict(self)
+        """Return the fields as a dict for JSON; an encoder without a head does not mention one."""
+        values = asdict(self)
+        return values if self.num_labels else {name: value for name, value in values.items() if name != "num_labels"}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "DualConfig":
@@ -80,7 +83,7 @@ class DualConfig:
         Raises:
             ValueError: A key is missing or unknown, or a size is impossible.
         """
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
+        known = {field.name for field in fields(cls)} - {"num_labels"}
+        if set(values) - {"num_labels"} != known:
             raise ValueError(f"encoder sizes: got keys {sorted(values)}, expected {sorted(known)}")
         return cls(**values)

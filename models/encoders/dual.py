@@ -43,6 +43,17 @@ class TwoWayEncoder(nn.Module, ABC):
         states: Tensor = self.video_encoder(features, mask, cls_visible=cls_visible)
         return states[:, 1:-1]
 
+    def label_logits(self, states: Tensor) -> Tensor:
+        """Return the head's logits of clip states: (..., E) float -> (..., K) float.
+
+        Raises:
+            ValueError: The encoder has no head.
+        """
+        if not self.config.num_labels:
+            raise ValueError("encoder: it has no head on clip states, expected a fine-tuned checkpoint that has one")
+        logits: Tensor = self.video_encoder.classifier(states)
+        return logits
+
     def encode_packed_video(self, windows: Packed) -> Tensor:
         """Encode windows without padding, as `encode_video` does: packed (N, D) float -> (B, E) float."""
         return self.video_encoder.pool_packed(windows)

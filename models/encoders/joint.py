@@ -54,10 +54,12 @@ class JointEncoder(Protocol):
         random_weights: Whether the weights mean nothing; every result has to say so.
         description: One line for reports, without paths.
         backbone: Which features it reads.
+        num_labels: Labels of its head on every clip's state, 0 if it has none.
     """
 
     dim: int
     feature_dim: int
+    num_labels: int
     feature_dims: tuple[int, ...]
     normalised: bool
     random_weights: bool
@@ -80,6 +82,9 @@ class JointEncoder(Protocol):
             (B, T, E) float32; what stands where `mask` is False means nothing.
         """
 
+    def label_logits(self, states: Tensor) -> Tensor:
+        """Give the head's logits of states: (N, E) float32 -> (N, K) float32; ValueError without a head."""
+
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode B texts -> (B, E) float32."""
 
@@ -95,6 +100,7 @@ class DualJoint:
         self.feature_dim = config.feature_dim
         self.feature_dims: tuple[int, ...] = (config.feature_dim,)
         self.max_video_len = config.max_video_len
+        self.num_labels = config.num_labels
         self.backbone: Backbone = config.backbone
         self.random_weights = checkpoint.random_weights
         state = "trained" if checkpoint.trained else "not trained"
@@ -112,6 +118,11 @@ class DualJoint:
         return self.checkpoint.encoder.encode_video_states(features.float(), mask, cls_visible=cls_visible)
 
     @torch.inference_mode()
+    def label_logits(self, states: Tensor) -> Tensor:
+        """Give the head's logits of states: (N, E) float32 -> (N, K) float32; ValueError without a head."""
+        return self.checkpoint.encoder.label_logits(states)
+
+    @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Encode B texts -> (B, E) float32."""
         if not texts:
@@ -119,7 +130,21 @@ class DualJoint:
         return self.checkpoint.encoder.encode_text(*self.checkpoint.tokenizer.encode(texts))
 
 
-class ClipPair:
+class FrozenPair:
+    """What frozen encoders have in common: no head."""
+
+    num_labels = 0
+
+    def label_logits(self, states: Tensor) -> Tensor:
+        """Refuse.
+
+        Raises:
+            ValueError: Always: nobody trained a head on these states.
+        """
+        raise ValueError("encoder: a frozen pair has no head on clip states; give a fine-tuned checkpoint")
+
+
+class ClipPair(FrozenPair):
     """CLIP without training: a window is the direction of the mean of its frames' directions; unit vectors."""
 
     normalised = True
@@ -148,7 +173,7 @@ class ClipPair:
         return F.normalize(self._towers.encode_texts(texts), dim=1)
 
 
-class S3DText:
+class S3DText(FrozenPair):
     """S3D-G's own sentence tower against the mean of a window's `video_embedding` rows; not normalised.
 
     Rows of `mixed_5c`, which is what the official HowTo100M features hold, become `video_embedding` rows by the

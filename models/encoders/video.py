@@ -37,6 +37,8 @@ class VideoTower(nn.Module):
         self.config = config
         self.videomlp = VideoTokenMLP(config.feature_dim, config.hidden_size)
         self.bert = build_bert(config, num_layers=config.video_layers)
+        if config.num_labels:
+            self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
     def forward(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
         """Return the hidden states of [CLS], every clip and [SEP].

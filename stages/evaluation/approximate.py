@@ -87,9 +87,7 @@ class IndexOfRun:
 
 
 def _for_gallery(settings: IvfSettings, num_items: int) -> IvfSettings:
-    """The run's rules for a gallery: as many lists as it has items at most, and what a given number of probes misses
-    is measured here, not refused.
-    """
+    """The run's rules for so few items; what a given number of probes misses is measured here, not refused."""
     least = 0.0 if settings.nprobe else settings.target_recall
     return replace(settings, nlist=min(settings.nlist, num_items), target_recall=least)
 

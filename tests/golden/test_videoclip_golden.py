@@ -94,10 +94,14 @@ def test_position_ids_may_be_absent_and_a_classifier_may_be_present(
 ) -> None:
     saved = read_weights(checkpoint)["model"]
     kept = {name: value for name, value in saved.items() if not name.endswith("position_ids")}
-    kept["mmmodel.video_encoder.classifier.weight"] = torch.zeros(779, 48)
+    kept["mmmodel.video_encoder.classifier.weight"] = torch.ones(779, 48)
+    kept["mmmodel.video_encoder.classifier.bias"] = torch.arange(779.0)
     torch.save({"model": kept}, tmp_path / "coin.pt")
     loaded, _ = load_published(tmp_path / "coin.pt", num_heads=num_heads)
     assert max(differences(loaded, golden).values()) <= 1e-5
+    assert loaded.config.num_labels == 779
+    logits = loaded.label_logits(torch.full((2, 5, 48), 0.5))
+    assert torch.equal(logits[1, 4], 24.0 + torch.arange(779.0))
 
 
 def test_an_absent_layer_is_named(checkpoint: Path, num_heads: int, tmp_path: Path) -> None:

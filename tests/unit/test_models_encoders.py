@@ -58,6 +58,20 @@ def same(one: DualEncoder, other: DualEncoder) -> bool:
     return all(torch.equal(value, tensors[name]) for name, value in one.state_dict().items())
 
 
+def test_a_head_is_saved_with_its_encoder(checkpoint: DualCheckpoint, tmp_path: Path) -> None:
+    plain = checkpoint
+    config = replace(plain.encoder.config, num_labels=5)
+    headed = replace(plain, encoder=random_dual(config, 3))
+    save_dual(headed, tmp_path / "head")
+    save_dual(plain, tmp_path / "plain")
+    loaded = load_dual(tmp_path / "head").encoder
+    states = torch.randn(2, config.hidden_size, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(loaded.label_logits(states), headed.encoder.label_logits(states))
+    assert "num_labels" not in (tmp_path / "plain" / "encoder.json").read_text()
+    with pytest.raises(ValueError, match="no head on clip states"):
+        load_dual(tmp_path / "plain").encoder.label_logits(states)
+
+
 def test_saving_and_loading_keeps_everything_byte_by_byte(checkpoint: DualCheckpoint, tmp_path: Path) -> None:
     save_dual(checkpoint, tmp_path / "one")
     loaded = load_dual(tmp_path / "one")
