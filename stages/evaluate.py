@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,7 @@ from stages.artifacts.hashing import hash_file
 from stages.artifacts.manifest import read_videos
 from stages.artifacts.sealed import Artifact
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit, Worker
+from stages.errors import ConfigError
 from stages.evaluation.benchmarks import Benchmark, benchmark_identity
 from stages.evaluation.expected import PublishedConfig, choose_row, read_tables
 from stages.evaluation.layout import OWN_SET
@@ -27,6 +28,7 @@ from stages.retrieval.ivf import IvfSettings
 from stages.training.choice import EncoderChoice, EncoderSettings, encoder_identity
 
 if TYPE_CHECKING:
+    from models.alignment.scorers import Scorers
     from stages.evaluation.report import ReportContent
     from stages.evaluation.scoring import ProtocolSettings
     from stages.training.batch_encoder import OpenedEncoder
@@ -42,6 +44,7 @@ class EvaluateConfig(OwnSplitConfig):
         num_resamples: of the bootstrap.
         confidence: of the intervals.
         seed: of the bootstrap.
+        device: where sequences are scored; the last bits differ, so it is part of the fingerprint.
         benchmarks: data sets that are measured, too.
         expected: file of published results.
         published: rows of it that the run's own set is compared with.
@@ -51,6 +54,7 @@ class EvaluateConfig(OwnSplitConfig):
     num_resamples: int = Field(default=2_000, ge=100)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    device: Literal["cpu", "cuda"] = "cpu"
     benchmarks: tuple[Benchmark, ...] = ()
     expected: Path | None = None
     published: tuple[PublishedConfig, ...] = ()
@@ -122,9 +126,10 @@ class Evaluate(Stage):
         return (Output(label="evaluation", schema=SCHEMA),)
 
     def resources(self) -> Resources:
-        """What the encoder or the most demanding protocol needs."""
+        """What the encoder, the scoring of sequences or the most demanding protocol needs."""
         needed = (benchmark.protocol.occupies() for benchmark in self.config.benchmarks)
-        return most_of([Resources(num_cpus=self.encoder_settings.threads), *needed])
+        num_gpus = 1.0 if self.config.device == "cuda" else 0.0
+        return most_of([Resources(num_cpus=self.encoder_settings.threads, num_gpus=num_gpus), *needed])
 
     def units(self, inputs: Inputs) -> list[Unit]:
         """The run's own set, whose page names every artifact that it read, and one unit a benchmark."""
@@ -167,7 +172,7 @@ class Evaluate(Stage):
         """How sure numbers are, and what they are compared with."""
         compared = [row.model_dump(mode="json") for row in published]
         tables = hash_file(self.config.expected) if compared and self.config.expected else None
-        bootstrap = self.config.model_dump(mode="json", include={"num_resamples", "confidence", "seed"})
+        bootstrap = self.config.model_dump(mode="json", include={"num_resamples", "confidence", "seed", "device"})
         return {**bootstrap, "published": [compared, tables]}
 
     def _identity(self, benchmark: Benchmark, inputs: Inputs, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +249,17 @@ class EvaluateWorker:
 
             index = IndexOfRun(self._artifacts["index"]) if unit_id == OWN_SET else IndexOfGallery(ivf)
         bootstrap = BootstrapSettings(num_resamples=config.num_resamples, confidence=config.confidence)
-        return ProtocolSettings(ks=config.ks, seed=config.seed, bootstrap=bootstrap, index=index)
+        return ProtocolSettings(
+            ks=config.ks, seed=config.seed, bootstrap=bootstrap, scorers=self._scorers(), index=index
+        )
+
+    def _scorers(self) -> "Scorers":
+        from models.alignment.scorers import scorers_on
+
+        try:
+            return scorers_on(self._stage.config.device)
+        except ValueError as error:
+            raise ConfigError(f"[evaluate] {error}") from error
 
     def _write(self, content: "ReportContent", published: tuple[PublishedConfig, ...], out: Out) -> None:
         from stages.evaluation.writing import write_evaluation

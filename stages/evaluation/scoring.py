@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from models.alignment.scorers import CPU, Scorers
 from stages.evaluation.bootstrap import BootstrapSettings, bootstrap, means, medians, outcome_bootstrap
 from stages.evaluation.chance import chance_levels
 from stages.evaluation.checks import OCCURRENCE_K
@@ -37,12 +38,14 @@ class ProtocolSettings:
         ks: Cut-offs of R@k.
         seed: Of the bootstrap.
         bootstrap: Number of resamples and confidence.
+        scorers: Of sequences, of the device that computes them.
         index: The run's index, if it is an approximate one: its effect on each number is then measured.
     """
 
     ks: tuple[int, ...] = (1, 5, 10)
     seed: int = 0
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
+    scorers: Scorers = CPU
     index: "ApproximateIndex | None" = None
 
     def generator(self, protocol: str) -> np.random.Generator:

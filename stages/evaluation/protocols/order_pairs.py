@@ -9,24 +9,18 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.alignment.caption_average import caption_average_matrix
-from models.alignment.dtw import dtw_score_matrix
-from models.alignment.otam import otam_score_matrix
+from models.alignment.scorers import Scorer
 from stages.evaluation.bootstrap import means, pair_accuracy, paired_bootstrap
 from stages.evaluation.metrics import ranks_of_targets
-from stages.evaluation.protocols.paragraph_retrieval import SCORINGS, SequenceScorer
 from stages.evaluation.records import F64, EvaluatedVideo, EvaluationSet, ProtocolResult, RankedQueries, Score
 from stages.evaluation.scoring import ProtocolSettings, missing_counts
+from stages.evaluation.sequence_retrieval import LABELS, SIMILARITIES
 
 _DEFINITION = "query = the whole narration of one video of a pair; gallery = the two videos of the pair"
 _CHANCE = 0.5
 _BASELINE = "caption_average"
 
-_SCORERS: dict[str, SequenceScorer] = {
-    "caption_average": caption_average_matrix,
-    "dtw": dtw_score_matrix,
-    "otam": otam_score_matrix,
-}
+_SCORES = ("caption_average", "dtw", "otam")
 
 Pair = tuple[str, EvaluatedVideo, EvaluatedVideo]
 
@@ -42,11 +36,11 @@ def order_pairs(evaluation: EvaluationSet, settings: ProtocolSettings) -> list[P
         `order_pairs.` `caption_average`, `dtw`, `otam`; the latter two also hold the paired difference to the first.
     """
     pairs = _complete_pairs(evaluation)
-    scores = {key: _pair_scores(pairs, scorer) for key, scorer in _SCORERS.items()}
+    scores = {key: _pair_scores(pairs, getattr(settings.scorers, key)) for key in _SCORES}
     choices = {key: choices_of(values) for key, values in scores.items()}
     return [
         _result(key, evaluation, _measured(key, choices, settings) if pairs else (), _ranked(pairs, scores[key]))
-        for key in _SCORERS
+        for key in _SCORES
     ]
 
 
@@ -85,7 +79,7 @@ def _complete_pairs(evaluation: EvaluationSet) -> list[Pair]:
     ]
 
 
-def _pair_scores(pairs: list[Pair], scorer: SequenceScorer) -> F64:
+def _pair_scores(pairs: list[Pair], scorer: Scorer) -> F64:
     scores = [scorer([a.narrations, b.narrations], [a.windows, b.windows]) for _, a, b in pairs]
     return np.stack(scores) if scores else np.zeros((0, 2, 2))
 
@@ -115,14 +109,13 @@ def _ranked(pairs: list[Pair], scores: F64) -> RankedQueries | None:
 def _result(
     key: str, evaluation: EvaluationSet, scores: tuple[Score, ...], ranked: RankedQueries | None
 ) -> ProtocolResult:
-    scoring = SCORINGS[key]
     complete = len(ranked) // 2 if ranked else 0
     why = "" if complete else _why_none(evaluation)
     return ProtocolResult(
         name=f"order_pairs.{key}",
-        title=f"Right one of a pair, {scoring.label}",
+        title=f"Right one of a pair, {LABELS[key]}",
         definition=_DEFINITION,
-        similarity=scoring.similarity,
+        similarity=SIMILARITIES[key],
         scores=scores,
         ranked=ranked,
         unit="pair",
