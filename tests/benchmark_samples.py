@@ -5,7 +5,7 @@ distributed, and the stage through the run's loop. One feature row is one second
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,9 @@ NUM_STEPS = len(STEPS)
 def train_encoder(root: Path) -> Path:
     """A folder with an encoder that has learnt what the steps look like."""
     optimisation = SMALL.optimisation.model_copy(update={"steps": 120, "decay_steps": 120})
-    artifact, _ = do(Train(SMALL.model_copy(update={"optimisation": optimisation})), make_inputs(root / "store"))
+    sizes = SMALL.encoder.model_copy(update={"max_video_len": 32})
+    config = SMALL.model_copy(update={"optimisation": optimisation, "encoder": sizes})
+    artifact, _ = do(Train(config), make_inputs(root / "store"))
     folder = root / "encoder"
     folder.mkdir()
     for record in artifact.records:
@@ -212,10 +214,13 @@ def ranks_of(outcome: Outcome, unit_id: str, protocol: str) -> dict[str, float]:
     return {row["query_id"]: row["rank"] for row in table if row["protocol"] == protocol}
 
 
+def outcomes_of(outcome: Outcome, unit_id: str) -> dict[tuple[str, str], float]:
+    """Values by metric and unit of what is no function of a rank."""
+    table = pq.read_table(outcome.artifacts["evaluation"].path_in(unit_id, "outcomes.parquet")).to_pylist()
+    return {(row["metric"], row["unit_id"]): row["value"] for row in table}
+
+
 def write_json(path: Path, value: Any) -> str:
     """An annotation file."""
     path.write_text(json.dumps(value), encoding="utf-8")
     return str(path)
-
-
-Make = Callable[..., SmallBenchmarks]

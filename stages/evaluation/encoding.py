@@ -136,6 +136,44 @@ class DatasetEncoder:
         states[rows.damaged] = 0
         return RowStates(spans=rows.spans, states=states, real=~rows.damaged)
 
+    def first_states(self, source_id: str, *, num_rows: int, cls_visible: bool) -> RowStates:
+        """Encode the first rows of a video as one window, filled up with empty rows where it is shorter.
+
+        Args:
+            source_id: the video.
+            num_rows: rows of the window; the encoder may take fewer.
+            cls_visible: see `JointEncoder.encode_states`.
+
+        Returns:
+            As many rows as the window has, `real` where the video has an intact one; elsewhere the state is what the
+            encoder makes of an empty row.
+        """
+        rows = self._rows(source_id)
+        most = min(num_rows, self._opened.max_rows or num_rows)
+        kept = min(most, len(rows.spans))
+        window = cut_window(rows.features, rows.damaged, 0, kept)
+        empty = np.zeros((most - kept, rows.features.shape[1]), np.float32)
+        window = Window(rows=np.vstack([window.rows, empty]), real=np.arange(most) < kept)
+        window.real[:kept] &= ~rows.damaged[:kept]
+        pitch_s = float(rows.spans[1, 0] - rows.spans[0, 0]) if len(rows.spans) > 1 else float(np.ptp(rows.spans[0]))
+        more = rows.spans[kept - 1] + pitch_s * np.arange(1, most - kept + 1)[:, None]
+        (states,) = self._batches.states([window], cls_visible=cls_visible)
+        return RowStates(spans=np.vstack([rows.spans[:kept], more]), states=states, real=window.real)
+
+    def label_logits(self, states: F32) -> F32:
+        """Give the logits of the encoder's own head: (N, E) -> (N, K).
+
+        Raises:
+            ConfigError: it has no head.
+        """
+        encoder = self._opened.encoder
+        if not encoder.num_labels:
+            raise ConfigError(
+                f"[[evaluate.benchmarks]] head = 'checkpoint': {encoder.description} has no head on single rows; name "
+                "a checkpoint that was fine-tuned with one, or take 'zero_shot'"
+            )
+        return self._batches.label_logits(states)
+
     def _rows(self, source_id: str) -> FeatureRows:
         rows = self._features.rows(source_id)
         check_width(source_id, rows.features, self._opened)

@@ -12,6 +12,7 @@ _LABELS = {
     "frame_accuracy": "frame accuracy",
     "frame_f1": "frame F1 without background",
     "step_recall": "step recall",
+    "predicted_background": "predicted as background",
 }
 _MINOR = frozenset(["mean_rank", "MRR", "nDCG"])
 

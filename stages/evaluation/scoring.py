@@ -171,6 +171,7 @@ def outcome_score(
     rng: np.random.Generator,
     *,
     chance: float | None = None,
+    legacy: float | None = None,
     baselines: Mapping[str, float] = MappingProxyType({}),
 ) -> Score:
     """Return a metric that is no function of a rank, with its interval.
@@ -180,11 +181,18 @@ def outcome_score(
         settings: bootstrap.
         rng: source of the resamples.
         chance: what guessing gives.
+        legacy: what the published scorer gives.
         baselines: what simpler ways give, by name.
     """
     found = outcome_bootstrap(outcome, rng=rng, settings=settings.bootstrap)
     return Score(
-        name=outcome.metric, value=found.value, low=found.low, high=found.high, chance=chance, baselines=dict(baselines)
+        name=outcome.metric,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        chance=chance,
+        legacy=legacy,
+        baselines=dict(baselines),
     )
 
 

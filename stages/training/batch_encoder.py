@@ -79,6 +79,11 @@ class BatchEncoder:
         padded = _first_rows(found, len(windows))
         return [states[: len(window.real)] for states, window in zip(padded, windows, strict=True)]
 
+    def label_logits(self, states: Vectors) -> Vectors:
+        """Give the head's logits of N states -> (N, K); ValueError if the encoder has no head."""
+        with fixed_arithmetic(self._settings.threads):
+            return self.encoder.label_logits(torch.from_numpy(states)).float().numpy()
+
     def texts(self, texts: Sequence[str]) -> Vectors:
         """Encode S sentences -> (S, E)."""
         if not texts:

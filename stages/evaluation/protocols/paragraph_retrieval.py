@@ -8,7 +8,7 @@ from stages.evaluation.records import F32, EvaluatedVideo, EvaluationSet, Protoc
 from stages.evaluation.scoring import ProtocolSettings, missing_counts, too_small
 from stages.evaluation.sequence_retrieval import SequenceGallery, SequenceQueries, SequenceWords, sequence_retrieval
 
-_WORDS = SequenceWords(
+OWN_WORDS = SequenceWords(
     prefix="paragraph_to_video",
     title="Paragraph → video",
     definition="query = a paragraph's sentences in order; gallery = every video of the split, all of its windows",
@@ -30,24 +30,27 @@ def paragraphs_of(video: EvaluatedVideo) -> list[tuple[str, F32]]:
     return found
 
 
-def paragraph_retrieval(evaluation: EvaluationSet, settings: ProtocolSettings) -> list[ProtocolResult]:
+def paragraph_retrieval(
+    evaluation: EvaluationSet, settings: ProtocolSettings, words: SequenceWords = OWN_WORDS
+) -> list[ProtocolResult]:
     """Measure paragraph -> video by every sequence scorer.
 
     Args:
         evaluation: The split.
         settings: Cut-offs, bootstrap, scorers and index.
+        words: What it is called.
 
     Returns:
-        `paragraph_to_video.` `caption_average`, `dtw`, `otam`, `drop_dtw`.
+        `paragraph_to_video.` `caption_average`, `dtw`, `otam`, `drop_dtw`, or as `words` call them.
     """
     missing = missing_counts(evaluation)
     if why := too_small(evaluation):
-        return _WORDS.not_evaluated(why, missing)
+        return words.not_evaluated(why, missing)
     videos = evaluation.videos
     gallery = SequenceGallery(
         ids=tuple(video.video_id for video in videos), windows=tuple(video.windows for video in videos)
     )
-    return sequence_retrieval(_WORDS, _queries(videos), gallery, settings, missing)
+    return sequence_retrieval(words, _queries(videos), gallery, settings, missing)
 
 
 def _queries(videos: Sequence[EvaluatedVideo]) -> SequenceQueries:
