@@ -324,6 +324,23 @@ def pool(
 
 
 @app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A TOML file, a store, or the folder of a run.")],
+    second: Annotated[Path, typer.Argument(help="Another one.")],
+    as_json: Json = False,
+) -> None:
+    """Compare two evaluations on the queries that both measured: differences with paired intervals."""
+    from pipeline import commands
+    from stages.evaluation.comparison import comparison_lines
+
+    differences, confidence = commands.compare_evaluations(first, second)
+    if as_json:
+        _say_json([found.to_json() for found in differences])
+    else:
+        _say("\n".join(comparison_lines(differences, confidence)))
+
+
+@app.command()
 def export(
     config: Config,
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],

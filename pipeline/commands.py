@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
-from pipeline.config import ExecutorConfig, RunConfig
+from pipeline.config import ExecutorConfig, RunConfig, load_config
 from pipeline.executors.base import Executor
 from pipeline.plan import build_stages, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
-from pipeline.runs import sealed_by_label, start_run
-from stages.artifacts.layout import Store
+from pipeline.runs import Run, planned_artifacts, sealed_by_label, start_run
+from stages.artifacts.layout import ArtifactDir, Store
 from stages.artifacts.sealed import Artifact, require_sealed
 from stages.errors import ConfigError, NotSealed
 from stages.extract import ExtractConfig
@@ -25,6 +25,8 @@ from stages.train import RUN
 if TYPE_CHECKING:
     from stages.doctor.compare import Comparison
     from stages.doctor.records import Diagnosis
+    from stages.evaluation.comparison import Difference
+    from stages.evaluation.scoring import ProtocolSettings
     from stages.evaluation.seeds import PooledScore
 
 
@@ -189,14 +191,41 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
     }
 
 
+def compare_evaluations(first: Path, second: Path) -> "tuple[list[Difference], float]":
+    """Compare two evaluations, each of a configuration, a store or one run, with the first's cut-offs and bootstrap.
+
+    Returns:
+        The differences, and the confidence of their intervals.
+    """
+    from stages.evaluation.comparison import compare_runs
+
+    settings = _protocol_settings(load_config(first))
+    return compare_runs(_evaluation_of(first), _evaluation_of(second), settings), settings.bootstrap.confidence
+
+
+def _evaluation_of(path: Path) -> Artifact:
+    """What one run made, if the path is its folder; else the newest of the configuration."""
+    config = load_config(path)
+    reference = planned_artifacts(Run(path).plan()).get("evaluation") if path.is_dir() else None
+    if reference is None:
+        return newest_artifact(config, "evaluation")
+    kind, _, name = reference.partition("/")
+    return require_sealed(Artifact(ArtifactDir(config.root, kind, name)))
+
+
+def _protocol_settings(config: RunConfig) -> "ProtocolSettings":
+    from stages.evaluation.bootstrap import BootstrapSettings
+    from stages.evaluation.scoring import ProtocolSettings
+
+    evaluate = config.evaluate
+    bootstrap = BootstrapSettings(num_resamples=evaluate.num_resamples, confidence=evaluate.confidence)
+    return ProtocolSettings(ks=evaluate.ks, seed=evaluate.seed, bootstrap=bootstrap)
+
+
 def pool(configs: Sequence[RunConfig]) -> "list[PooledScore]":
     """Pool the newest evaluations of runs that differ in their seeds."""
-    from stages.evaluation.bootstrap import BootstrapSettings
     from stages.evaluation.layout import OWN_SET, RANKS
-    from stages.evaluation.scoring import ProtocolSettings
     from stages.evaluation.seeds import pool_seeds
 
-    first = configs[0].evaluate
-    bootstrap = BootstrapSettings(num_resamples=first.num_resamples, confidence=first.confidence)
     paths = [newest_artifact(config, "evaluation").path_in(OWN_SET, RANKS) for config in configs]
-    return pool_seeds(paths, settings=ProtocolSettings(ks=first.ks, seed=first.seed, bootstrap=bootstrap))
+    return pool_seeds(paths, settings=_protocol_settings(configs[0]))

@@ -163,6 +163,11 @@ def paired_outcome_bootstrap(
     return _estimate(one.value - other.value, resampled, settings)
 
 
+def outcome_value(outcome: Outcome) -> float:
+    """The metric itself: the mean over groups of each group's weighted mean. Raises as `outcome_bootstrap`."""
+    return _GroupedMean(outcome).value
+
+
 class _GroupedMean:
     """An outcome in the order of its groups, so that one call gives the metric of many resamples."""
 

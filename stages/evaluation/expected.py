@@ -112,14 +112,6 @@ class Verdict:
         difference = None if self.difference is None else round(self.difference, 4)
         return {**asdict(self), "difference": difference, "passed": self.passed}
 
-    @property
-    def line(self) -> str:
-        """One line for the command line and the report."""
-        ours = "not measured" if self.ours is None else f"{self.ours:.1f}"
-        off = "" if self.difference is None else f", difference {self.difference:+.1f}"
-        verdict = "pass" if self.passed else "FAIL"
-        return f"{self.metric} ours {ours}, {self.method} {self.theirs:.1f}{off}: {verdict} (within {self.tolerance:g})"
-
 
 def read_tables(path: Path) -> Mapping[str, PublishedTable]:
     """Read a file of published results.

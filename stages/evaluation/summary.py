@@ -38,7 +38,18 @@ def summary_lines(metrics: Mapping[str, Any]) -> list[str]:
         lines += _protocol_lines(protocol, confidence)
     if (trained := split["trained_on"]["count"]) > 0:
         lines.append(f"{trained} of these videos were trained on: the numbers are too good")
-    return lines
+    return [*lines, *map(published_line, metrics.get("published", ()))]
+
+
+def published_line(verdict: Mapping[str, Any]) -> str:
+    """One published number against ours, as `Verdict.to_json` gives it: ours, theirs, the difference, pass or fail."""
+    ours = "not measured" if verdict["ours"] is None else f"{verdict['ours']:.1f}"
+    off = "" if verdict["difference"] is None else f", difference {verdict['difference']:+.1f}"
+    result = "pass" if verdict["passed"] else "FAIL"
+    return (
+        f"published: {verdict['protocol']} {verdict['metric']}: ours {ours}, {verdict['method']} "
+        f"{verdict['theirs']:.1f}{off}: {result} (within {verdict['tolerance']:g})"
+    )
 
 
 def pooled_lines(pooled: "Sequence[PooledScore]", confidence: float) -> list[str]:
