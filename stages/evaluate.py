@@ -139,7 +139,7 @@ class Evaluate(Stage):
             "config": self.config.model_dump(mode="json", include={"split", "ks"}),
             "how": self._how(self.config.published),
             "split": chosen,
-            "inputs": {label: inputs[label].fingerprint for label in self._own_labels},
+            "inputs": {label: inputs[label].fingerprint for label in self.own_labels},
             "index": self.ivf and [record.fingerprint for record in inputs["index"].records],
         }
         units = [Unit(unit_id=OWN_SET, inputs=(OWN_SET,), payload=chosen, identities={"evaluation": own})]
@@ -164,7 +164,7 @@ class Evaluate(Stage):
         return ("checkpoint",) if self.encoder.kind == "train" else ()
 
     @property
-    def _own_labels(self) -> tuple[str, ...]:
+    def own_labels(self) -> tuple[str, ...]:
         """What the page of the run's own set is made from."""
         return tuple(dict.fromkeys(("manifest", *self.reports_on, *self._checkpoint_label, "embeddings")))
 
@@ -208,8 +208,8 @@ class EvaluateWorker:
     def _measure_own(self, unit: Unit) -> "ReportContent":
         from stages.evaluation.own_set import measure_own_set
 
-        labels = (*self._stage._own_labels, "thumbnails")
-        artifacts = {label: self._artifacts[label] for label in labels if label in self._artifacts}
+        labels = (*self._stage.own_labels, *(("index",) if self._stage.ivf else ()))
+        artifacts = {label: self._artifacts[label] for label in labels}
         return measure_own_set(artifacts, unit.payload, self._stage.config.split, self._settings(OWN_SET))
 
     def _measure(self, benchmark: Benchmark, unit: Unit, out: Out) -> "ReportContent":

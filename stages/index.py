@@ -19,6 +19,7 @@ from pydantic import Field
 from stages.artifacts.hashing import fingerprint
 from stages.artifacts.manifest import read_videos
 from stages.artifacts.records import CommitRecord
+from stages.artifacts.report_sections import SECTIONS
 from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
 from stages.errors import ConfigError
 from stages.retrieval.bundle_record import SCHEMA
@@ -31,7 +32,7 @@ from stages.retrieval.content import (
     read_vectors,
     video_columns,
 )
-from stages.retrieval.ivf import IvfSettings
+from stages.retrieval.ivf import IvfSettings, report_section
 from stages.text.names import NameIndex
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ class IndexConfig(StageConfig):
     @property
     def ivf(self) -> IvfSettings | None:
         """How an IVF index is built; None for a flat one."""
-        if self.kind == "flat":
-            return None
-        return IvfSettings(nlist=self.nlist, nprobe=self.nprobe, target_recall=self.target_recall, seed=self.seed)
+        settings = IvfSettings(nlist=self.nlist, nprobe=self.nprobe, target_recall=self.target_recall, seed=self.seed)
+        return settings if self.kind == "ivf" else None
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,9 @@ class IndexWorker:
             self._inputs, self._clips(out), self._encoder_files(out), self._stage.left_out(self._inputs)
         )
         record = write_bundle(lambda name: out.create("index", name), content)
-        out.describe("index", {"rows": dict(record.counts), "recall": record.ivf and record.ivf["recall"]})
+        shown = {SECTIONS: [report_section(record.ivf).to_json()]} if record.ivf else {}
+        recall = record.ivf and record.ivf["recall"]
+        out.describe("index", {"rows": dict(record.counts), "recall": recall, **shown})
 
     def _clips(self, out: Out) -> "ClipSource":
         """Where the clip index comes from: vectors, or the parts that were filled."""

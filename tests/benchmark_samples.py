@@ -26,7 +26,7 @@ from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Un
 from stages.embed import Embed, EmbedConfig
 from stages.evaluate import Evaluate, EvaluateConfig
 from stages.evaluation.benchmarks import Benchmark
-from stages.retrieval.ivf import IvfSettings
+from stages.index import Index, IndexConfig
 from stages.text import artifact as text
 from stages.train import Train
 from stages.training.choice import EncoderSettings, parse_encoder
@@ -169,8 +169,8 @@ class SmallBenchmarks:
     corpus: CorpusConfig
     embed: EmbedConfig = field(default_factory=lambda: EmbedConfig(window_s=4.0, stride_s=4.0))
 
-    def run(self, *benchmarks: dict[str, Any], ivf: IvfSettings | None = None, **evaluate: Any) -> Outcome:
-        """Measure benchmarks (as a configuration's tables) through the run's loop."""
+    def run(self, *benchmarks: dict[str, Any], index: dict[str, Any] | None = None, **evaluate: Any) -> Outcome:
+        """Measure benchmarks (as a configuration's tables) through the run's loop; `index` as its section has it."""
         choice = parse_encoder(str(self.encoder))
         config = EvaluateConfig(
             benchmarks=tuple(Benchmark.model_validate(found) for found in benchmarks), num_resamples=100, **evaluate
@@ -180,7 +180,14 @@ class SmallBenchmarks:
         stages: list[Stage] = [
             Corpus(self.corpus),
             Embed(self.embed, encoder=choice),
-            Evaluate(config, encoder=choice, encoder_settings=settings, reports_on=("features.s3d",), ivf=ivf),
+            *([Index(IndexConfig(**index))] if index else []),
+            Evaluate(
+                config,
+                encoder=choice,
+                encoder_settings=settings,
+                reports_on=("features.s3d",),
+                ivf=IndexConfig(**index).ivf if index else None,
+            ),
         ]
         store = Store(self.root)
         context = RunContext(

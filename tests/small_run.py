@@ -105,6 +105,12 @@ class SmallRun:
         """Run a command with --json and read its answer."""
         return json.loads(self.fabula(*arguments, "--json", code=code).stdout)
 
+    def metrics(self, unit_id: str) -> Any:
+        """metrics.json of one unit of the newest evaluation."""
+        newest = next(a for a in self.json("status")["artifacts"] if a["label"] == "evaluation")
+        (path,) = (self.store / newest["artifact"]).glob(f"metrics-{unit_id}-*.json")
+        return json.loads(path.read_bytes())
+
     def committed(self) -> dict[str, bytes]:
         """Every file of every artifact, without attempts and what is being worked on."""
         skipped = {"runs", "stat-cache"}

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.alignment.dtw import dtw_reference
+from stages.evaluation.alignment_example import AlignmentExample
 from stages.evaluation.protocols.window_retrieval import windows_of_narrations
 from stages.evaluation.records import F32, F64, EvaluatedVideo, EvaluationSet, RankedQueries
-from stages.evaluation.sections import AlignmentExample
 
 _MIN_SENTENCES = 3
 _MAX_CELLS = 6000

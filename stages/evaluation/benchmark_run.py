@@ -7,7 +7,7 @@ from typing import Any
 from stages.artifacts.manifest import read_members
 from stages.artifacts.sealed import Artifact
 from stages.errors import Corrupt
-from stages.evaluation.benchmarks import Benchmark, Membership, failures_of, join_benchmark, unit_of_videos
+from stages.evaluation.benchmarks import THUMBNAILS, Benchmark, Membership, failures_of, join_benchmark, unit_of_videos
 from stages.evaluation.encoding import DatasetEncoder
 from stages.evaluation.features import FeatureSource
 from stages.evaluation.fitting.workspace import Workspace
@@ -119,10 +119,14 @@ def _content(
         ),
         results=results,
         settings=settings,
-        thumbnails=Thumbnails(tools.artifacts["thumbnails"]) if "thumbnails" in tools.artifacts else None,
+        thumbnails=Thumbnails(tools.artifacts[THUMBNAILS]) if _has_pictures(benchmark, tools) else None,
         failures=_failures(found, {"manifest": tools.artifacts["manifest"], **material.artifacts}),
         provenance=_provenance(benchmark, found),
     )
+
+
+def _has_pictures(benchmark: Benchmark, tools: BenchmarkTools) -> bool:
+    return benchmark.protocol.shows_pictures and THUMBNAILS in tools.artifacts
 
 
 def _encoder_facts(material: Material) -> EncoderFacts:

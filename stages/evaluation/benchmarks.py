@@ -21,6 +21,9 @@ from stages.evaluation.expected import PublishedConfig
 from stages.evaluation.layout import OWN_SET
 from stages.evaluation.protocol_choice import AnyProtocol
 
+THUMBNAILS = "thumbnails"
+"""Label of the artifact that holds pictures of the videos."""
+
 
 class Benchmark(StageConfig):
     """One data set and how it is measured.
@@ -138,9 +141,18 @@ def benchmark_identity(benchmark: Benchmark, labels: Sequence[str], inputs: Inpu
         "missing": {reason: list(source_ids) for reason, source_ids in found.joined.missing.items()},
         "failures": failures_of(found, {label: inputs[label] for label in ("manifest", *labels)}),
         "features": {label: _fingerprints(inputs[label], units, found.usable) for label, units in unit_of.items()},
+        "pictures": _pictures(benchmark, inputs, found),
     }
 
 
+def _pictures(benchmark: Benchmark, inputs: Inputs, found: Membership) -> list[str]:
+    """The units whose thumbnails the page may show."""
+    if not benchmark.protocol.shows_pictures or THUMBNAILS not in inputs.artifacts:
+        return []
+    thumbnails = inputs[THUMBNAILS]
+    return _fingerprints(thumbnails, unit_of_videos(thumbnails), found.usable)
+
+
 def _fingerprints(artifact: Artifact, unit_of: Mapping[str, str], usable: Mapping[str, str]) -> list[str]:
-    wanted = {unit_of[video_id] for video_id in usable.values()}
+    wanted = {unit_of.get(video_id) for video_id in usable.values()}
     return [record.fingerprint for record in artifact.records if record.unit_id in wanted]

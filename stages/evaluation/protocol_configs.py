@@ -26,9 +26,11 @@ class ProtocolConfig(StageConfig):
 
     Attributes:
         asks_encoder: whether the run's encoder is opened for it.
+        shows_pictures: whether its page shows thumbnails of the videos.
     """
 
     asks_encoder: ClassVar[bool] = True
+    shows_pictures: ClassVar[bool] = False
 
     def reads(self, encoder: EncoderChoice) -> tuple[str, ...]:
         """Labels of the artifacts that it reads; a video that one of them lacks cannot be measured."""
@@ -77,6 +79,8 @@ class FullVideoConfig(ProtocolConfig):
         stride_s: from one window to the next.
         ks: cut-offs of R@k.
     """
+
+    shows_pictures: ClassVar[bool] = True
 
     name: Literal["full_video_retrieval"]
     background: Literal["removed", "kept"] = "removed"

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from stages.artifacts.report_sections import SECTIONS, Section, section_of_json
 from stages.artifacts.sealed import Artifact
 from stages.artifacts.tables import matrix, read_table
 from stages.errors import SchemaMismatch
 from stages.evaluation.assembly import TimedVectors, assemble_videos
 from stages.evaluation.records import EncoderFacts, EvaluationSet
 from stages.evaluation.report import FailureCount, History, Provenance
-from stages.evaluation.sections import SECTIONS, Section, section_of_json
 from stages.training.embedding_tables import NARRATIONS, NARRATIONS_SCHEMA, WINDOWS, WINDOWS_SCHEMA
 
 EMBEDDINGS_SCHEMA = 1

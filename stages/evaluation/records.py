@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluation.sections import AlignmentExample, Section
+from stages.artifacts.report_sections import Section
+from stages.evaluation.alignment_example import AlignmentExample
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -1,7 +1,7 @@
 """`report.html`: one self-contained page, no script, no address, the same bytes for the same input.
 
 The template holds the words and the style, `charts.py` the pictures, `report_scores.py` the lines of the tables; here
-they are put together. Who wants a part of the page of their own hands in a `sections.Section`.
+they are put together. Who wants a part of the page of their own hands in a `stages.artifacts.report_sections.Section`.
 """
 
 from base64 import b64encode
@@ -12,13 +12,14 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
+from stages.artifacts.report_sections import Section
+from stages.evaluation.alignment_example import AlignmentExample
 from stages.evaluation.charts import HEAT_LEVELS, alignment_map, clock, loss_curve
 from stages.evaluation.expected import Verdict
 from stages.evaluation.records import F64, I64, ProtocolResult, Subject
 from stages.evaluation.report_scores import headlines, protocol_card, queries_table
 from stages.evaluation.results import TIE_RULE
 from stages.evaluation.scoring import ProtocolSettings
-from stages.evaluation.sections import AlignmentExample, Section
 from stages.media.thumbnail_reader import Thumbnails
 
 _SHOWN_IDS = 20

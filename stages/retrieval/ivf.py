@@ -10,14 +10,15 @@ changes sides when videos are appended, and a quantiser that is taken over is me
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.artifacts.hashing import hash_word
+from stages.artifacts.report_sections import Section, Table
 from stages.errors import ConfigError
 
 IndexKind = Literal["flat", "ivf"]
@@ -138,3 +139,13 @@ def choose_nprobe(recall: Callable[[int], float], nlist: int, settings: IvfSetti
     while (measured := recall(nprobe)) < settings.target_recall and nprobe < nlist:
         nprobe = min(2 * nprobe, nlist)
     return nprobe, measured
+
+
+def report_section(ivf: Mapping[str, Any]) -> Section:
+    """What an evaluation's page says of an approximate index, whose `IvfFacts` are given as JSON."""
+    row = (f"{ivf['nlist']}", f"{ivf['nprobe']}", f"{ivf['recall']:.1%}", f"{len(ivf['held_out'])}")
+    return Section(
+        title="The approximate index",
+        note=f"Recall: how many of the {ivf['recall_k']} windows nearest to a window it finds.",
+        tables=(Table(columns=("lists", "visited", "recall", "windows asked"), rows=(row,)),),
+    )

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.legacy import legacy_metrics
-from stages.evaluation.metrics import median_rank, ranks_of_targets, recall_at_k
+from stages.evaluation.legacy import legacy_metrics, legacy_metrics_of_ranks
+from stages.evaluation.metrics import ranks_of_targets
+from stages.evaluation.scoring import ProtocolSettings, rank_queries, retrieval_scores, with_legacy
 
 
 def naive(similarity, ks=(1, 5, 10)):
@@ -57,10 +58,30 @@ def test_golden_clip_metrics(shared_dir):
     } == expected
 
 
+def test_ranks_alone_give_the_published_metrics():
+    rng = np.random.default_rng(1)
+    for _ in range(30):
+        similarity = rng.integers(0, 6, (12, 12)).astype(np.float32)
+        own = np.diag(similarity)[:, None]
+        ranks, num_equal = ranks_of_targets(similarity, np.arange(12)), (similarity == own).sum(axis=1) - 1
+        assert legacy_metrics_of_ranks(ranks, num_equal) == legacy_metrics(similarity)
+
+
 @pytest.mark.shared
-def test_msrvtt_matrix_of_a_published_model(shared_dir):
-    similarity = np.load(shared_dir / "data" / "features" / "msrvtt_cap4video" / "msrvtt_video_matrix.npy")
-    for matrix, expected in ((similarity, [48.0, 73.0, 82.9]), (similarity.T, [45.6, 74.1, 82.7])):
-        ranks = ranks_of_targets(matrix, np.arange(len(matrix)))
-        assert [round(100 * recall_at_k(ranks, k), 1) for k in (1, 5, 10)] == expected
-        assert median_rank(ranks) == 2.0
+@pytest.mark.parametrize(("axis", "recalls"), [("text", [48.0, 73.0, 82.9]), ("video", [45.6, 74.1, 82.7])])
+def test_msrvtt_matrix_of_a_published_model(shared_dir, axis, recalls):
+    matrix = np.load(shared_dir / "data" / "features" / "msrvtt_cap4video" / "msrvtt_video_matrix.npy")
+    matrix = matrix if axis == "text" else matrix.T
+    ids = [str(row) for row in range(len(matrix))]
+    own = [np.array([row]) for row in range(len(matrix))]
+    ranked = rank_queries(lambda rows: matrix[rows], query_ids=ids, gallery_ids=ids, relevant=own)
+    settings = ProtocolSettings()
+    scores = with_legacy(retrieval_scores(ranked, settings=settings, rng=settings.generator(axis)), ranked)
+    by_name = {score.name: score for score in scores}
+    assert [round(100 * by_name[f"R@{k}"].value, 1) for k in (1, 5, 10)] == recalls
+    assert by_name["median_rank"].value == 2.0
+    published, num_entries = legacy_metrics(matrix), len(matrix) + int(ranked.num_equal.sum())
+    assert [by_name[f"R@{k}"].legacy for k in (1, 5, 10)] == list(published.recall.values())
+    assert published.num_entries == num_entries
+    assert num_entries == (1000 if axis == "text" else 1012)  # 12 ties
+    assert all(score.low <= score.value <= score.high for score in scores)

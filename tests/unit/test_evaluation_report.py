@@ -1,5 +1,7 @@
 """The page: complete, self-contained, escaped, the same bytes each time, and no wider than a phone."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -11,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from stages.artifacts.report_sections import Picture, Section, Table, section_of_json
 from stages.evaluation.charts import clock, loss_curve, nice_ticks, rank_bins
 from stages.evaluation.own_set import measure
 from stages.evaluation.records import EvaluationSet
@@ -19,6 +23,7 @@ from stages.evaluation.report import FailureCount, History, Provenance, ReportCo
 from stages.evaluation.results import metrics_document, rank_rows
 from stages.evaluation.scoring import ProtocolSettings
 from tests.evaluation_samples import make_set
+from tests.small_run import SmallRun
 
 SETTINGS = ProtocolSettings()
 
@@ -164,3 +169,50 @@ def test_fits_the_screen(tmp_path: Path, width: int) -> None:
     found = re.search(r"overflow=(-?\d+)", dom.stdout)
     assert found is not None, dom.stdout
     assert int(found[1]) == 0
+
+
+def test_a_stage_and_a_protocol_add_sections() -> None:
+    table = Table(columns=("lists", "recall <10>"), rows=(("8", "99.0 %"),))
+    ours = Section(title="From a stage", note="as its record says", tables=(table,))
+    carried = section_of_json(json.loads(json.dumps(ours.to_json())))
+    assert carried == ours
+    drawn = Section(title="From a protocol", pictures=(Picture(svg="<svg></svg>", caption="a curve"),))
+    evaluation = make_set(noise=0.5)
+    first, *others = measure(evaluation, SETTINGS)
+    page = page_of(evaluation, results=[replace(first, sections=(drawn,)), *others], sections=[carried])
+    assert page.index("From a protocol") < page.index("From a stage")
+    assert "<th>recall &lt;10&gt;</th>" in page
+    assert "<td>99.0 %</td>" in page
+    assert "<svg></svg>" in page
+
+
+def test_warnings_baselines_and_published_columns_are_shown() -> None:
+    evaluation = make_set(noise=0.5)
+    first, *others = measure(evaluation, SETTINGS)
+    score = replace(first.scores[0], legacy=0.123, baselines={"always background": 0.456})
+    changed = replace(first, scores=(score, *first.scores[1:]), warnings=("all is one class",))
+    page = page_of(evaluation, results=[changed, *others])
+    assert "<th>as published</th>" in page
+    assert "12.3 %" in page
+    assert "always background 45.6 %" in page
+    assert "all is one class." in page
+
+
+def test_best_and_worst_queries_say_what_was_asked() -> None:
+    page = page_of(make_set(noise=4.0, num_pairs=10))
+    assert "Best and worst queries" in page
+    assert "came first instead" in page
+    assert "now step" in page
+    assert "What came first instead." in page  # the alignment of the worst query
+
+
+def test_thumbnails_lie_in_the_page(small_run: SmallRun) -> None:
+    """A real run: pictures of the videos beside the sentences and below the alignment maps, as data."""
+    (path,) = small_run.store.glob("evaluation/*/report-set-*.html")
+    page = path.read_text()
+    pictures = re.findall(r'(?:src|href)="(data:image/jpeg;base64,[^"]+)"', page)
+    assert len(pictures) >= 6
+    jpeg = base64.b64decode(pictures[0].partition(",")[2])
+    assert Image.open(io.BytesIO(jpeg)).size[0] <= 160
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert len(page) < 2_000_000

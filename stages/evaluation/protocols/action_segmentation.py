@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from stages.artifacts.report_sections import Section, Table
 from stages.datasets.records import Annotations, Segment
 from stages.evaluation.encoding import DatasetEncoder
 from stages.evaluation.material import Material
@@ -23,7 +24,6 @@ from stages.evaluation.protocol_configs import SegmentationConfig
 from stages.evaluation.records import F32, F64, I64, Outcome, ProtocolResult
 from stages.evaluation.retrieval import Definition
 from stages.evaluation.scoring import ProtocolSettings, outcome_score
-from stages.evaluation.sections import Section, Table
 from stages.evaluation.segmentation import (
     BACKGROUND,
     RowCounts,

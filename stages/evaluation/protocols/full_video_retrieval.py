@@ -22,7 +22,9 @@ from models.alignment.legacy import (
     legacy_otam_background,
     legacy_recall,
 )
+from stages.artifacts.report_sections import Section, Table
 from stages.datasets.records import Caption
+from stages.evaluation.alignment_example import AlignmentExample
 from stages.evaluation.alignments import choose_examples
 from stages.evaluation.encoding import ClipSpan, DatasetEncoder
 from stages.evaluation.material import Material
@@ -31,7 +33,6 @@ from stages.evaluation.protocol_configs import FullVideoConfig
 from stages.evaluation.protocols.paragraph_retrieval import paragraph_retrieval
 from stages.evaluation.records import F32, EvaluatedVideo, EvaluationSet, ProtocolResult, Score
 from stages.evaluation.scoring import ProtocolSettings
-from stages.evaluation.sections import AlignmentExample, Section, Table
 from stages.evaluation.sequence_retrieval import LABELS, SequenceWords
 
 _PREFIX = "full_video"

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.artifacts.report_sections import Section, Table
 from stages.datasets.records import Annotations, DatasetVideo, Segment, Task
 from stages.evaluation.encoding import DatasetEncoder, RowStates
 from stages.evaluation.material import Material
@@ -22,7 +23,6 @@ from stages.evaluation.protocol_configs import StepLocalisationConfig
 from stages.evaluation.records import F32, F64, I64, Outcome, ProtocolResult
 from stages.evaluation.retrieval import Definition
 from stages.evaluation.scoring import ProtocolSettings, outcome_score
-from stages.evaluation.sections import Section, Table
 from stages.training.embedder import rows_over
 
 _EVENLY = "evenly spaced"

@@ -1,16 +1,12 @@
-"""What a report can show beside its scores: tables, pictures and alignments that protocols and other stages hand in.
+"""Parts of an evaluation's report that protocols and other stages hand in: tables and pictures, no HTML.
 
-A protocol puts `Section`s and `AlignmentExample`s into its result. A stage says `out.describe(label, {SECTIONS:
-[section.to_json()]})`: its commit record then carries them, and the report shows those of every artifact that it read.
-Knows no HTML: `report.py` renders them. Letters: S sentences, N windows.
+A protocol puts them into its result. A stage says `out.describe(label, {SECTIONS: [section.to_json()]})`: its commit
+record then carries them, and the report shows those of every artifact that it read.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 SECTIONS = "report_sections"
 """Key of a commit record's info."""
@@ -73,30 +69,3 @@ def section_of_json(value: Mapping[str, Any]) -> Section:
         for table in value["tables"]
     )
     return Section(title=value["title"], note=value["note"], tables=tables)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AlignmentExample:
-    """One paragraph against one video.
-
-    Attributes:
-        title: What is compared.
-        note: What to see in it.
-        texts: S sentences.
-        similarity: (S, N) float64 cosines.
-        path: (sentence, window) cells of the hard DTW path in order.
-        told: (S, N) bool, the windows that the transcript names; all False for another video.
-        spans: (N, 2) float64 seconds.
-        score: Of the path: minus its total cost over its cells.
-        video_id: Of the manifest: whose thumbnails are shown.
-    """
-
-    title: str
-    note: str
-    texts: tuple[str, ...]
-    similarity: NDArray[np.float64]
-    path: tuple[tuple[int, int], ...]
-    told: NDArray[np.bool_]
-    spans: NDArray[np.float64]
-    score: float
-    video_id: str

@@ -1,0 +1,78 @@
+"""What the approximate index costs stands beside the exact numbers: the run's own bundle, or one built as it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.evaluation.approximate import IndexOfGallery, IndexOfRun
+from stages.evaluation.own_set import measure
+from stages.evaluation.scoring import ProtocolSettings
+from stages.retrieval.ivf import IvfSettings
+from tests.benchmark_samples import CorpusConfig, SmallBenchmarks
+from tests.evaluation_samples import make_set
+from tests.small_run import SmallRun, copy_run
+from tests.training_samples import STEPS
+from tests.unit.test_evaluation_benchmarks import VIDEOS, clip_benchmark, youcook2
+
+
+def test_all_lists_find_everything_and_one_list_loses_what_lies_elsewhere() -> None:
+    rng = np.random.default_rng(0)
+    gallery = rng.standard_normal((400, 16)).astype(np.float32)
+    queries = gallery[:50] + 0.1 * rng.standard_normal((50, 16)).astype(np.float32)
+    ids = [f"w{row}" for row in range(400)]
+    exact = queries @ gallery.T
+    everything = IndexOfGallery(IvfSettings(nlist=8, nprobe=8)).products(queries, ids, gallery)
+    assert everything is not None
+    assert everything[1] == "index, 8 of 8 lists"
+    np.testing.assert_allclose(everything[0](slice(0, 50)), exact, rtol=1e-4, atol=1e-4)
+    one_list = IndexOfGallery(IvfSettings(nlist=8, nprobe=1)).products(queries, ids, gallery)
+    assert one_list is not None
+    found = one_list[0](slice(10, 30))
+    met = np.isfinite(found)
+    assert 0.02 < met.mean() < 0.4
+    np.testing.assert_allclose(found[met], exact[10:30][met], rtol=1e-4, atol=1e-4)
+
+
+def test_its_numbers_stand_beside_the_exact_ones_and_change_none() -> None:
+    evaluation = make_set(noise=0.6, num_pairs=20)
+    plain = measure(evaluation, ProtocolSettings())
+    with_index = measure(evaluation, ProtocolSettings(index=IndexOfGallery(IvfSettings(nlist=16, nprobe=1))))
+    for exact, beside in zip(plain, with_index, strict=True):
+        assert [score.value for score in exact.scores] == [score.value for score in beside.scores]
+    window = next(result for result in with_index if result.name == "text_to_window")
+    recall = next(score for score in window.scores if score.name == "R@10")
+    assert recall.baselines["index, 1 of 16 lists"] < recall.value
+    by_dtw = next(result for result in with_index if result.name == "paragraph_to_video.dtw")
+    assert by_dtw.scores[0].baselines == {}  # an index of windows alone offers no videos
+
+
+def test_a_benchmark_is_asked_through_an_index_like_the_run_s(tmp_path: Path, step_encoder: Path) -> None:
+    told = youcook2(tmp_path / "y.json", {f"v{i}": [(0, 5, STEPS[i])] for i in range(6)})
+    small = SmallBenchmarks(root=tmp_path / "store", encoder=step_encoder, corpus=CorpusConfig(videos=VIDEOS))
+    settings = {"index": {"kind": "ivf", "nlist": 3, "nprobe": 3}}
+    metrics = small.measure(clip_benchmark(told), **settings)
+    scores = metrics["protocols"]["text_to_clip"]["scores"]
+    assert scores["R@1"]["baselines"] == {"index, 3 of 3 lists": scores["R@1"]["value"]}
+
+
+@pytest.mark.timeout(900)
+def test_the_run_s_own_bundle_is_asked(small_run: SmallRun, tmp_path: Path) -> None:
+    run = copy_run(small_run, tmp_path)
+    run.write(index__kind="ivf", index__nlist=4, index__nprobe=4)
+    run.fabula("run")
+    from stages.artifacts.layout import Store
+    from stages.artifacts.sealed import Artifact
+
+    metrics = run.metrics("set")
+    recall = metrics["protocols"]["text_to_window"]["scores"]["R@10"]
+    assert recall["baselines"] == {"index, 4 of 4 lists": pytest.approx(recall["value"], abs=1e-6)}
+    by_dtw = metrics["protocols"]["paragraph_to_video.dtw"]["scores"]["R@1"]
+    assert by_dtw["baselines"] == {"index, 4 of 4 lists": by_dtw["value"]}  # few enough videos: all are aligned
+    (bundle,) = (
+        Artifact(found)
+        for found in Store(run.store).artifacts("index")
+        if "quantiser" in Artifact(found).description.units
+    )
+    vectors = np.zeros((1, IndexOfRun(bundle)._bundle.record.dim), np.float32)
+    assert IndexOfRun(bundle).products(vectors, ["no window"], vectors) is None
