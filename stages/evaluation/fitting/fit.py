@@ -6,9 +6,9 @@ from typing import Any, Generic
 import numpy as np
 from torch import nn
 
+from stages.artifacts.report_sections import Section, Table
 from stages.evaluation.fitting.settings import FitSettings
 from stages.evaluation.fitting.workspace import Workspace
-from stages.evaluation.sections import Section, Table
 from stages.training.checkpoints import StepRecord
 from stages.training.layout import ShuffledLayout
 from stages.training.loop import LoopSettings, StepReport, train
