@@ -84,6 +84,11 @@ class ObjectiveSettings(StageConfig, ABC):
     """Whether what it trains embeds windows and sentences, so that a run goes on to embed and index."""
 
     @property
+    def needs_start(self) -> str:
+        """Why training cannot begin anew, as the end of a sentence; empty if it can."""
+        return ""
+
+    @property
     @abstractmethod
     def reads(self) -> tuple[str, ...]:
         """Labels of the artifacts that it reads, beside the manifest."""

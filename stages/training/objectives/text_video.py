@@ -12,6 +12,7 @@ from stages.errors import ConfigError
 from stages.training.dataset import TimedText, narrations_by_video, unit_entries
 from stages.training.layout import num_batches
 from stages.training.objectives.base import Material, ObjectiveSettings, TrainSplit
+from stages.training.objectives.retrieval import RetrievalSettings
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
 
@@ -28,6 +29,7 @@ class TextVideoSettings(ObjectiveSettings):
             in. The published training does not; without it, features of random weights teach nothing.
         batch_videos: videos in a batch.
         sampling: pairs of a video.
+        retrieval: batches of similar videos; without this table, every batch is drawn from all.
     """
 
     not_in_identity: ClassVar[frozenset[str]] = frozenset({"bert"})
@@ -38,6 +40,7 @@ class TextVideoSettings(ObjectiveSettings):
     standardise_features: bool = True
     batch_videos: int = Field(default=32, ge=1)
     sampling: OverlapSampling = OverlapSampling()
+    retrieval: RetrievalSettings | None = None
 
     @model_validator(mode="after")
     def _samples_fit_the_towers(self) -> "TextVideoSettings":

@@ -1,10 +1,12 @@
 """What the tasks share that train an encoder of windows and texts: videos, tokenizer, start weights, encoder."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models.encoders.checkpoint import DualCheckpoint, save_dual
@@ -17,6 +19,7 @@ from stages.training.objectives.base import Opening
 from stages.training.objectives.text_video import TextVideoSettings
 from stages.training.scale import Standardise, measure_scale, sample_videos
 from stages.training.start import open_start, open_tokenizer, start_checkpoint
+from stages.training.task import BatchSource, BatchT, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +100,35 @@ def _begin_anew(
     )
 
 
-class ScaledEncoder(nn.Module):
+class PairEncoder(nn.Module, ABC):
+    """Encodes both sides of pairs.
+
+    Attributes:
+        dim: width of a vector.
+    """
+
+    dim: int
+
+    @abstractmethod
+    def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Return the vectors of windows and texts, (P, dim) each."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+
+class ScaledEncoder(PairEncoder):
     """An encoder on features that are put on one scale."""
 
     def __init__(self, encoder: TwoWayEncoder, scale: Standardise) -> None:
         super().__init__()
         self.encoder, self.scale = encoder, scale
+        self.dim = encoder.config.hidden_size
 
     def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Return the vectors of windows and texts, (P, E) each."""
+        """See `PairEncoder`."""
         return self.encoder.encode_packed_video(self.scale.packed(batch.windows)), self.encoder.encode_packed_text(
             batch.texts
         )
@@ -115,7 +138,24 @@ class ScaledEncoder(nn.Module):
         self.scale.fold_into(self.encoder.video_encoder.videomlp.linear1)
 
 
-def save_folded(checkpoint: DualCheckpoint, scaled: ScaledEncoder, folder: Path, training: Mapping[str, Any]) -> None:
-    """Write a trained encoder that takes features as they are."""
-    scaled.cpu().fold()
-    save_dual(checkpoint, folder, training=training)
+class EncoderTask(Task[BatchT]):
+    """A task that trains an encoder, and saves it so that it takes features as they are."""
+
+    def __init__(self, built: TextVideo, module: nn.Module, source: BatchSource[BatchT]) -> None:
+        """Join what was built.
+
+        Args:
+            built: the checkpoint that is trained.
+            module: gives the loss; its `scaled` is the `ScaledEncoder` of the checkpoint.
+            source: its batches.
+        """
+        self._checkpoint = built.checkpoint
+        self.module, self.source = module, source
+        self.video_ids, self.facts = built.video_ids, built.facts
+
+    def save(self, folder: Path, training: Mapping[str, Any]) -> None:
+        """See `Task`."""
+        scaled = self.module.scaled
+        assert isinstance(scaled, ScaledEncoder)
+        scaled.cpu().fold()
+        save_dual(self._checkpoint, folder, training=training)
