@@ -142,7 +142,7 @@ class Train(Stage):
         material = objective.plan(inputs, split, accumulate=config.optimisation.accumulate)
         identity = {
             "config": config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
-            "objective": objective.model_dump(mode="json", exclude=set(objective.not_in_identity)),
+            "objective": objective.model_dump(mode="json", exclude=dict(objective.not_in_identity)),
             "start": [_content_of(path) for path in (config.start, config.tokenizer) if path],
             **material.identity,
         }

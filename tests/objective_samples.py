@@ -6,9 +6,10 @@ from typing import Any
 from stages.contract import Inputs
 from stages.train import Train, TrainConfig
 from stages.training.loop import LoopSettings, train
-from stages.training.objectives import ObjectiveSettings, TempCLRSettings, VideoCLIPSettings
+from stages.training.objectives import ObjectiveSettings, TACoSettings, TempCLRSettings, VideoCLIPSettings
 from stages.training.objectives.base import Opening
 from stages.training.objectives.retrieval import RetrievalSettings
+from stages.training.objectives.taco import TACoSizes
 from stages.training.objectives.tempclr import AlignmentSettings, SequenceSettings
 from stages.training.optimisation import Optimisation
 from stages.training.sampling import OverlapSampling
@@ -39,6 +40,14 @@ OBJECTIVES: dict[str, ObjectiveSettings] = {
     ),
 }
 
+OBJECTIVES["taco"] = TACoSettings(
+    encoder=TACoSizes(**SIZES.model_dump(), fusion_layers=1),
+    sampling=SAMPLING,
+    batch_videos=6,
+    negatives=3,
+    same_caption_negatives=False,
+)
+
 
 def config_of(name: str, **changes: Any) -> TrainConfig:
     """The settings of a run of an objective: 30 steps, a checkpoint after each fourth."""
@@ -55,7 +64,8 @@ def inputs_of(name: str, root: Path) -> Inputs:
 
 def losses_of(name: str, inputs: Inputs) -> list[float]:
     """The losses of six steps without dropout, of this process's team if it has one."""
-    objective = OBJECTIVES[name].model_copy(update={"encoder": SIZES.model_copy(update={"dropout": 0.0})})
+    sizes = OBJECTIVES[name].encoder.model_copy(update={"dropout": 0.0})
+    objective = OBJECTIVES[name].model_copy(update={"encoder": sizes})
     config = config_of(name, objective=objective)
     stage = Train(config)
     (unit,) = stage.units(inputs)

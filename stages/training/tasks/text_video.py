@@ -14,7 +14,7 @@ from models.encoders.dual import TwoWayEncoder
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
 from stages.training.batches import PairBatch
-from stages.training.dataset import TrainingVideo, feature_entries, join_videos, narrations_by_video
+from stages.training.dataset import NarrationsByVideo, TimedText, TrainingVideo, feature_entries, join_videos
 from stages.training.objectives.base import Opening
 from stages.training.objectives.text_video import TextVideoSettings
 from stages.training.scale import Standardise, measure_scale, sample_videos
@@ -29,12 +29,14 @@ class TextVideo:
     Attributes:
         checkpoint: the encoder before its first step; training changes it in place.
         videos: what can be drawn from, by id.
+        narrations: what was said, by video id; `captions.narrations` of a video counts in them.
         scale: what its features are standardised with.
         facts: what a checkpoint says of the training.
     """
 
     checkpoint: DualCheckpoint
     videos: Sequence[TrainingVideo]
+    narrations: Mapping[str, Sequence[TimedText]]
     scale: Standardise
     facts: Mapping[str, Any]
 
@@ -53,23 +55,22 @@ def open_text_video(settings: TextVideoSettings, opening: Opening) -> TextVideo:
     wanted = set(opening.video_ids)
     features = opening.artifacts[settings.features]
     entries = {k: v for k, v in feature_entries(features, settings.backbone).items() if k in wanted}
-    told = narrations_by_video(opening.artifacts["paragraphs"])
-    narrations = {name: rows for name, rows in told.items() if name in wanted}
+    narrations = NarrationsByVideo(opening.artifacts["paragraphs"])
     started = open_start(opening.start, opening.tokenizer) if opening.start else None
-    sentences = (row.text for name in sorted(narrations) for row in narrations[name])
+    sentences = (row.text for video_id in opening.video_ids for row in narrations[video_id])
     tokenizer = started.tokenizer if started else open_tokenizer(settings.encoder, sentences, bert=settings.bert)
-    videos = join_videos(entries, narrations, lambda texts: [tokenizer.pieces(t) for t in texts], settings.sampling)
+    videos = join_videos(entries, narrations, tokenizer.pieces_of, settings.sampling)
     if not videos:
         raise ConfigError(f"train: none of {len(wanted)} narrated videos has an intact feature row where it is told")
     checkpoint = started or _begin_anew(settings, tokenizer, videos, opening.seed)
     check_fit(checkpoint.encoder, settings, videos[0])
     measured = measure_scale(sample_videos(videos, opening.seed)) if settings.standardise_features else None
-    linear = checkpoint.encoder.video_encoder.videomlp.linear1
+    linear = checkpoint.encoder.feature_layer
     scale = Standardise(measured, linear.in_features)
     if started:  # it reads features as they are
         scale.unfold_from(linear)
     facts = {"start_weights": checkpoint.start_weights, "preset": features.about["preset"]["name"]}
-    return TextVideo(checkpoint=checkpoint, videos=videos, scale=scale, facts=facts)
+    return TextVideo(checkpoint=checkpoint, videos=videos, narrations=narrations, scale=scale, facts=facts)
 
 
 def check_fit(encoder: TwoWayEncoder, settings: TextVideoSettings, video: TrainingVideo) -> None:
@@ -84,11 +85,12 @@ def check_fit(encoder: TwoWayEncoder, settings: TextVideoSettings, video: Traini
             f"[train] the features of {video.video_id} have {got} components, the encoder to start from reads "
             f"{expected}; extract with its preset, or start from another"
         )
-    drawn, most = settings.sampling.max_rows, encoder.config.max_video_len
-    if drawn > most:
-        raise ConfigError(
-            f"[train.objective] sampling.max_rows is {drawn}, but the encoder to start from takes {most} rows; lower it"
-        )
+    for name, most in (("max_rows", encoder.config.max_video_len), ("kept_text_tokens", encoder.config.max_text_len)):
+        drawn = getattr(settings.sampling, name)
+        if drawn > most:
+            raise ConfigError(
+                f"[train.objective] sampling.{name} is {drawn}, but the encoder to start from takes {most}; lower it"
+            )
 
 
 def _begin_anew(
@@ -135,7 +137,7 @@ class ScaledEncoder(PairEncoder):
 
     def fold(self) -> None:
         """Let the encoder take features as they are; once, after training."""
-        self.scale.fold_into(self.encoder.video_encoder.videomlp.linear1)
+        self.scale.fold_into(self.encoder.feature_layer)
 
 
 class EncoderTask(Task[BatchT]):
