@@ -26,6 +26,7 @@ from stages.retrieval.ivf import IvfSettings
 from stages.training.choice import EncoderChoice, EncoderSettings, encoder_identity
 
 if TYPE_CHECKING:
+    from stages.evaluation.records import PairScorer
     from stages.evaluation.report import ReportContent
     from stages.evaluation.scoring import ProtocolSettings
     from stages.training.batch_encoder import OpenedEncoder
@@ -42,6 +43,8 @@ class EvaluateConfig(OwnSplitConfig):
         confidence: of the intervals.
         seed: of the bootstrap.
         benchmarks: data sets that are measured, too.
+        rerank: windows, the best by their vectors, that an encoder which reads sentence and window together (TACo)
+            scores again for each sentence; 0 for all of them.
         expected: file of published results.
         published: rows of it that the run's own set is compared with.
     """
@@ -50,6 +53,7 @@ class EvaluateConfig(OwnSplitConfig):
     num_resamples: int = Field(default=2_000, ge=100)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
+    rerank: int = Field(default=100, ge=0)
     benchmarks: tuple[Benchmark, ...] = ()
     expected: Path | None = None
     published: tuple[PublishedConfig, ...] = ()
@@ -128,7 +132,7 @@ class Evaluate(Stage):
         given = given_training(self.encoder)
         chosen = choose_videos(self.config, read_videos(inputs["manifest"])) | given
         own = {
-            "config": self.config.model_dump(mode="json", include={"split", "ks"}),
+            "config": self.config.model_dump(mode="json", include={"split", "ks", "rerank"}),
             "how": self._how(self.config.published),
             "split": chosen,
             "inputs": {label: inputs[label].fingerprint for label in self._own_labels},
@@ -202,7 +206,16 @@ class EvaluateWorker:
 
         labels = (*self._stage._own_labels, "thumbnails")
         artifacts = {label: self._artifacts[label] for label in labels if label in self._artifacts}
-        return measure_own_set(artifacts, unit.payload, self._stage.config.split, self._settings(OWN_SET))
+        settings = self._settings(OWN_SET)
+        return measure_own_set(artifacts, unit.payload, self._stage.config.split, settings, self._open_fused)
+
+    def _open_fused(self) -> "PairScorer | None":
+        """What scores windows again, if the embeddings hold what it needs; only then the encoder is opened."""
+        from stages.evaluation.fused import open_fused_windows
+
+        return open_fused_windows(
+            self._artifacts["embeddings"], lambda: self._encoder.encoder, most=self._stage.config.rerank
+        )
 
     def _measure(self, benchmark: Benchmark, unit: Unit) -> "ReportContent":
         from stages.evaluation.benchmark_run import BenchmarkTools, measure_benchmark

@@ -1,6 +1,7 @@
 """A small sealed store to train and embed on: features that show steps, narrations that say them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def do(stage: Stage, inputs: Inputs, *, on_progress: Any = None) -> tuple[Artifa
         label=output.label, stage=stage.name, version=1, schema=1, fingerprint=name, about={}, units=planned
     )
     publish(directory.description_path, description.to_bytes())
-    worker, failures = stage.open(inputs), []
+    worker, failures = stage.open(replace(inputs, making={output.label: Artifact(directory)})), []
     for unit in units:
         out = StagedOutput(unit.unit_id, {output.label: directory}, on_progress)
         found = list(worker.process(unit, out))

@@ -22,6 +22,7 @@ from models.encoders.tokenizer import CaptionTokenizer
 
 SCHEMA = 1
 MODEL_FILE, ENCODER_FILE, TOKENIZER_FILE = "model.safetensors", "encoder.json", "tokenizer.json"
+FUSION_FILE = "fusion.json"
 
 _KINDS: dict[str, type[DualConfig]] = {"dual": DualConfig, "taco": FusionConfig}
 _PREFIX = "mmmodel."
@@ -38,12 +39,14 @@ class DualCheckpoint:
         tokenizer: Of its captions.
         start_weights: Where training began: `random:seed=0`, or `bert:`, `published:` or `checkpoint:sha256:<hex>`.
         trained: Whether any training step was taken (by us or by the publisher).
+        fusion: Of TACo's encoder, what else scores a pair: JSON, the weights of words among it.
     """
 
     encoder: TwoWayEncoder
     tokenizer: CaptionTokenizer
     start_weights: str
     trained: bool
+    fusion: Mapping[str, Any] | None = None
 
     @property
     def random_weights(self) -> bool:
@@ -74,6 +77,8 @@ def save_dual(checkpoint: DualCheckpoint, folder: Path, *, training: Mapping[str
     if training is not None:
         facts["training"] = dict(training)
     (folder / ENCODER_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if checkpoint.fusion is not None:
+        (folder / FUSION_FILE).write_text(json.dumps(checkpoint.fusion, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_dual(folder: Path) -> DualCheckpoint:
@@ -102,6 +107,7 @@ def load_dual(folder: Path) -> DualCheckpoint:
         tokenizer=tokenizer,
         start_weights=str(facts["start_weights"]),
         trained=bool(facts["trained"]),
+        fusion=_read_object(folder / FUSION_FILE) if (folder / FUSION_FILE).is_file() else None,
     )
 
 

@@ -35,6 +35,13 @@ class TwoWayEncoder(nn.Module, ABC):
         """
 
     @abstractmethod
+    def encode_video_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """Return one vector a clip: (B, T, D) float and (B, T) bool -> (B, T, E) float.
+
+        `cls_visible=False` reproduces the published localisation heads, which mask [CLS] out.
+        """
+
+    @abstractmethod
     def encode_packed_video(self, windows: Packed) -> Tensor:
         """Encode windows without padding, as `encode_video` does: packed (N, D) float -> (B, E) float."""
 
@@ -69,10 +76,7 @@ class TowerEncoder(TwoWayEncoder):
         return self.video_encoder.pool(self.video_encoder(features, mask), mask)
 
     def encode_video_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
-        """Return one vector a clip: (B, T, D) float and (B, T) bool -> (B, T, E) float.
-
-        `cls_visible=False` reproduces the published localisation heads, which mask [CLS] out.
-        """
+        """See `TwoWayEncoder`."""
         states: Tensor = self.video_encoder(features, mask, cls_visible=cls_visible)
         return states[:, 1:-1]
 

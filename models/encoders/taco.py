@@ -83,12 +83,15 @@ class TACoEncoder(TwoWayEncoder):
         if features.ndim != 3 or features.shape[2] != self.config.feature_dim or mask.shape != features.shape[:2]:
             got, expected = (tuple(features.shape), tuple(mask.shape)), self.config.feature_dim
             raise ValueError(f"TACo: got features and mask of shapes {got}, expected (B, T, {expected}) and (B, T)")
-        return masked_mean(*self.encode_video_states(features, mask))
+        return masked_mean(self.encode_video_states(features, mask), mask)
 
-    def encode_video_states(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """One state a real clip, moved to the front: (B, T, D) and (B, T) bool -> (B, T', E) and (B, T') bool."""
+    def encode_video_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
+        """See `TwoWayEncoder`; there is no [CLS] that could be seen."""
         windows = pack([rows[real] for rows, real in zip(features, mask, strict=True)])
-        return unpack(self.window_states(windows), windows)
+        states, real = unpack(self.window_states(windows), windows)
+        placed = states.new_zeros(*mask.shape, states.shape[2])
+        placed[mask] = states[real]
+        return placed
 
     def encode_packed_video(self, windows: Packed) -> Tensor:
         """See `TwoWayEncoder`."""

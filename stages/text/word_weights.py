@@ -10,10 +10,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stages.errors import SchemaMismatch
 from stages.text.tagging import LexicalTagger, TaggedWord, Tagger
 
 SCHEMA = 1
+NOT_OF_INTEREST = -1.0
+"""The mark of a token whose word is of no interest; an idf is at least 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +121,21 @@ def count_words(texts: Sequence[str], tagger: Tagger, classes: Collection[str]) 
     return WordWeights(
         documents=len(texts), frequency=kept, classes=tuple(classes), by_majority=by_majority, others=others
     )
+
+
+def mark_pieces(spans: Sequence[tuple[int, int]], words: Sequence[WeighedWord]) -> NDArray[np.float32]:
+    """Give each word piece the weight of the word that it is part of.
+
+    Args:
+        spans: first character of each piece, and the one behind its last.
+        words: of interest, in order.
+
+    Returns:
+        One mark a piece: its word's idf, or NOT_OF_INTEREST.
+    """
+    marks = np.full(len(spans), NOT_OF_INTEREST, dtype=np.float32)
+    for place, (start, end) in enumerate(spans):
+        for word in words:
+            if word.start < end and start < word.end:
+                marks[place] = word.idf
+    return marks

@@ -8,13 +8,10 @@ from numpy.typing import NDArray
 
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.text.tagging import Tagger
-from stages.text.word_weights import WeighedWord, WordWeights
+from stages.text.word_weights import WordWeights, mark_pieces
 from stages.training.batches import Draw
 from stages.training.dataset import TimedText
 from stages.training.sampling import OverlapSampling
-
-NOT_OF_INTEREST = -1.0
-"""The mark of a token whose word is of no interest; an idf is at least 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,21 +46,3 @@ class TokenMarks:
             for text, tagged in zip(texts, self.tagger.tag(texts), strict=True)
         ]
         return np.concatenate(marks)[: len(draw.pair.tokens)]
-
-
-def mark_pieces(spans: Sequence[tuple[int, int]], words: Sequence[WeighedWord]) -> NDArray[np.float32]:
-    """Give each word piece the weight of the word that it is part of.
-
-    Args:
-        spans: first character of each piece, and the one behind its last.
-        words: of interest, in order.
-
-    Returns:
-        One mark a piece: its word's idf, or NOT_OF_INTEREST.
-    """
-    marks = np.full(len(spans), NOT_OF_INTEREST, dtype=np.float32)
-    for place, (start, end) in enumerate(spans):
-        for word in words:
-            if word.start < end and start < word.end:
-                marks[place] = word.idf
-    return marks

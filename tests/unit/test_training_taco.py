@@ -9,19 +9,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.encoders.checkpoint import FUSION_FILE, load_dual
 from models.encoders.packed import pack
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
 from stages.text.tagging import LexicalTagger
-from stages.text.word_weights import WeighedWord, WordWeights, count_words
+from stages.text.word_weights import NOT_OF_INTEREST, WeighedWord, WordWeights, count_words, mark_pieces
 from stages.train import Train
 from stages.training.objectives import TACoSettings
 from stages.training.objectives.base import Opening
 from stages.training.objectives.taco import TACoSizes, WordSettings
 from stages.training.opening import encoder_dir
-from stages.training.tasks.taco import WORDS_FILE, TACoModule, TACoTask
+from stages.training.tasks.taco import TACoModule
+from stages.training.tasks.text_video import EncoderTask
 from stages.training.team import ALONE, Part
-from stages.training.token_marks import NOT_OF_INTEREST, mark_pieces
 from tests.objective_samples import OBJECTIVES, config_of, inputs_of
 from tests.tiny_spacy import train_pipeline
 from tests.training_samples import STEPS, do
@@ -40,7 +41,7 @@ def test_each_piece_has_its_words_mark() -> None:
     assert {*marks} == {1.5, 0.0, NOT_OF_INTEREST}
 
 
-def open_task(tmp_path: Path, objective: TACoSettings) -> TACoTask:
+def open_task(tmp_path: Path, objective: TACoSettings) -> EncoderTask:
     inputs = inputs_of("taco", tmp_path)
     (unit,) = Train(config_of("taco", objective=objective)).units(inputs)
     task = objective.open(
@@ -50,7 +51,7 @@ def open_task(tmp_path: Path, objective: TACoSettings) -> TACoTask:
             team=ALONE, sharers=ALONE,
         )
     )  # fmt: skip
-    assert isinstance(task, TACoTask)
+    assert isinstance(task, EncoderTask)
     task.module.eval()
     task.source.begin_epoch(0)
     return task
@@ -137,7 +138,10 @@ def test_equal_captions_may_be_kept_apart(tmp_path: Path) -> None:
 def test_the_weights_of_words_lie_beside_the_encoder(tmp_path: Path) -> None:
     artifact, _ = do(Train(config_of("taco")), inputs_of("taco", tmp_path))
     with encoder_dir(artifact) as folder:
-        words = WordWeights.from_json(json.loads((folder / WORDS_FILE).read_text()))
+        fusion = load_dual(folder).fusion
+    assert fusion is not None
+    words = WordWeights.from_json(fusion["words"])
+    assert fusion["token_weight"] == 0.5
     assert words.documents == 6 * artifact.records[0].num_inputs
     assert words.idf("onion") == pytest.approx(math.log(words.documents / (1 + words.frequency["onion"])))
 
@@ -169,6 +173,6 @@ def test_a_spacy_pipeline_says_which_words_count(tmp_path: Path) -> None:
     (unit,) = Train(config).units(inputs)
     assert "meta.json" in unit.identities["checkpoint"]["spacy"]
     artifact, _ = do(Train(config), inputs)
-    words = WordWeights.from_json(json.loads(artifact.paths(WORDS_FILE)[0].read_text()))
+    words = WordWeights.from_json(json.loads(artifact.paths(FUSION_FILE)[0].read_text())["words"])
     assert words.by_majority
     assert words.documents == 6 * len(unit.inputs)

@@ -3,10 +3,8 @@
 Source: TACo, arXiv:2108.09980 (papers.md 5).
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,7 +24,7 @@ from models.losses.taco import (
 )
 from stages.errors import ConfigError
 from stages.text.tagging import LexicalTagger, Tagger
-from stages.text.word_weights import WordWeights, count_words
+from stages.text.word_weights import NOT_OF_INTEREST, WordWeights, count_words
 from stages.training.batches import Draw, PairBatch, PairSource, collate
 from stages.training.layout import epoch_order
 from stages.training.objectives.base import Opening
@@ -35,9 +33,7 @@ from stages.training.task import Loss
 from stages.training.tasks.layouts import open_layout
 from stages.training.tasks.text_video import EncoderTask, ScaledEncoder, TextVideo, open_text_video
 from stages.training.team import Part, Team
-from stages.training.token_marks import NOT_OF_INTEREST, TokenMarks
-
-WORDS_FILE = "words.json"
+from stages.training.token_marks import TokenMarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,28 +176,14 @@ class TACoModule(nn.Module):
         return weights, interest | (weights > 0)
 
 
-class TACoTask(EncoderTask[TokenBatch]):
-    """TACo, ready to be trained; the weights of words are saved beside the encoder."""
-
-    def __init__(
-        self, built: TextVideo, module: TACoModule, source: PairSource[TokenBatch], words: WordWeights
-    ) -> None:
-        super().__init__(built, module, source)
-        self._words = words
-
-    def save(self, folder: Path, training: Mapping[str, Any]) -> None:
-        """See `Task`."""
-        super().save(folder, training)
-        (folder / WORDS_FILE).write_text(json.dumps(self._words.to_json(), sort_keys=True) + "\n", encoding="utf-8")
-
-
-def open_taco(settings: TACoSettings, opening: Opening) -> TACoTask:
+def open_taco(settings: TACoSettings, opening: Opening) -> EncoderTask[TokenBatch]:
     """Build the task; see `ObjectiveSettings.open`."""
     built = open_text_video(settings, opening)
     if not isinstance(built.checkpoint.encoder, TACoEncoder):
         raise ConfigError(f"[train] start = {opening.start}: this is no encoder of TACo, which has a fusion; give one")
     tagger = open_tagger(settings.words)
     words = count_words(training_texts(built, settings, opening.seed), tagger, settings.words.classes)
+    built = replace(built, checkpoint=replace(built.checkpoint, fusion=fusion_facts(settings, words)))
     marks = TokenMarks(
         tokenizer=built.checkpoint.tokenizer,
         narrations=built.narrations,
@@ -214,7 +196,19 @@ def open_taco(settings: TACoSettings, opening: Opening) -> TACoTask:
     assembly = TokenAssembly(marks, same_caption_negatives=settings.same_caption_negatives)
     layout = open_layout(settings, built, scaled, opening)
     source = PairSource(built.videos, settings.sampling, layout, assembly, seed=opening.seed)
-    return TACoTask(built, module, source, words)
+    return EncoderTask(built, module, source)
+
+
+def fusion_facts(settings: TACoSettings, words: WordWeights) -> dict[str, Any]:
+    """What scores a pair beside the encoder, for whoever re-ranks with it."""
+    return {
+        "token_weight": settings.token_weight,
+        "temperature": settings.temperature,
+        "normalise": settings.normalise,
+        "normalisation": settings.words.normalisation,
+        "empty": settings.words.empty,
+        "words": words.to_json(),
+    }
 
 
 def open_tagger(settings: WordSettings) -> Tagger:
