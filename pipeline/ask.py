@@ -70,7 +70,7 @@ def ask_like(place: Place, video: str, *, num_hits: int) -> Answer:
     return search_like(open_bundle(place.bundle_dir), video, k=num_hits)
 
 
-def ask_text(place: Place, *, sentence: str | None, paragraph: str | None, num_hits: int) -> Answer:
+def ask_text(place: Place, *, sentence: str | None, paragraph: str | None, num_hits: int, rerank: int) -> Answer:
     """The moments that show a sentence, or the videos that show a paragraph.
 
     Args:
@@ -78,6 +78,7 @@ def ask_text(place: Place, *, sentence: str | None, paragraph: str | None, num_h
         sentence: the one,
         paragraph: or the other: a text file, or `-` for standard input.
         num_hits: how many.
+        rerank: moments for the sentence that a fusion scores again; see `search_sentence`.
     """
     from stages.retrieval.query_encoder import open_query_encoder
     from stages.retrieval.search import search_paragraph, search_sentence
@@ -87,7 +88,7 @@ def ask_text(place: Place, *, sentence: str | None, paragraph: str | None, num_h
     bundle.require_windows()
     with open_query_encoder(bundle, place.encoder_path, place.tokenizer) as encoder:
         if sentence is not None:
-            return search_sentence(bundle, encoder, sentence, k=num_hits)
+            return search_sentence(bundle, encoder, sentence, k=num_hits, rerank=rerank)
         return search_paragraph(bundle, encoder, sentences, k=num_hits)
 
 

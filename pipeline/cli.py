@@ -266,6 +266,7 @@ def query(
     paragraph: Annotated[str | None, typer.Option("--paragraph", help="A text file, or - for standard input.")] = None,
     like: Annotated[str | None, typer.Option("--like", help="Name of a video: find similar ones.")] = None,
     num_hits: Annotated[int, typer.Option("--hits", "-k", min=1, help="How many.")] = 5,
+    rerank: Annotated[int, typer.Option(min=0, help="Best moments that a fusion (TACo) scores again; 0: none.")] = 100,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -278,7 +279,7 @@ def query(
     if like is not None:
         answer = ask.ask_like(place, like, num_hits=num_hits)
     else:
-        answer = ask.ask_text(place, sentence=sentence, paragraph=paragraph, num_hits=num_hits)
+        answer = ask.ask_text(place, sentence=sentence, paragraph=paragraph, num_hits=num_hits, rerank=rerank)
     if as_json:
         _say_json(answer.to_json())
     else:

@@ -153,7 +153,18 @@ class EmbedWorker:
             (PARAGRAPHS, tables.paragraphs),
         ):
             write_table(out.create(EMBEDDINGS, name), table())
+        if self._embedder.has_fusion:
+            self._write_tokens(tables, out)
         out.describe(EMBEDDINGS, {**self._embedder.facts, **tables.counts})
+
+    def _write_tokens(self, tables: UnitTables, out: Out) -> None:
+        """Write the states of windows, for the fusion."""
+        import numpy as np
+
+        from stages.retrieval.window_tokens import write_tokens
+
+        counts = np.array([len(window) for window in tables.tokens], dtype=np.int32)
+        write_tokens(lambda name: out.create(EMBEDDINGS, name), counts, tables.tokens, self._embedder.encoder.dim)
 
     def _open(self, inputs: Inputs) -> "Embedder":
         from stages.training.embedder import Embedder

@@ -29,6 +29,7 @@ from stages.training.choice import EncoderChoice, EncoderSettings, encoder_ident
 
 if TYPE_CHECKING:
     from models.alignment.scorers import Scorers
+    from stages.evaluation.records import PairScorer
     from stages.evaluation.report import ReportContent
     from stages.evaluation.scoring import ProtocolSettings
     from stages.training.batch_encoder import OpenedEncoder
@@ -46,6 +47,8 @@ class EvaluateConfig(OwnSplitConfig):
         seed: of the bootstrap.
         device: where sequences are scored; the last bits differ, so it is part of the fingerprint.
         benchmarks: data sets that are measured, too.
+        rerank: windows, the best by their vectors, that an encoder which reads sentence and window together (TACo)
+            scores again for each sentence; 0 for all of them.
         expected: file of published results.
         published: rows of it that the run's own set is compared with.
     """
@@ -55,6 +58,7 @@ class EvaluateConfig(OwnSplitConfig):
     confidence: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
+    rerank: int = Field(default=100, ge=0)
     benchmarks: tuple[Benchmark, ...] = ()
     expected: Path | None = None
     published: tuple[PublishedConfig, ...] = ()
@@ -136,7 +140,7 @@ class Evaluate(Stage):
         given = given_training(self.encoder)
         chosen = choose_videos(self.config, read_videos(inputs["manifest"])) | given
         own = {
-            "config": self.config.model_dump(mode="json", include={"split", "ks"}),
+            "config": self.config.model_dump(mode="json", include={"split", "ks", "rerank"}),
             "how": self._how(self.config.published),
             "split": chosen,
             "inputs": {label: inputs[label].fingerprint for label in self.own_labels},
@@ -210,7 +214,16 @@ class EvaluateWorker:
 
         labels = (*self._stage.own_labels, *(("index",) if self._stage.ivf else ()))
         artifacts = {label: self._artifacts[label] for label in labels}
-        return measure_own_set(artifacts, unit.payload, self._stage.config.split, self._settings(OWN_SET))
+        settings = self._settings(OWN_SET)
+        return measure_own_set(artifacts, unit.payload, self._stage.config.split, settings, self._open_fused)
+
+    def _open_fused(self) -> "PairScorer | None":
+        """What scores windows again, if the embeddings hold what it needs; only then the encoder is opened."""
+        from stages.evaluation.fused import open_fused_windows
+
+        return open_fused_windows(
+            self._artifacts["embeddings"], lambda: self._encoder.encoder, most=self._stage.config.rerank
+        )
 
     def _measure(self, benchmark: Benchmark, unit: Unit, out: Out) -> "ReportContent":
         from stages.evaluation.benchmark_run import BenchmarkTools, measure_benchmark

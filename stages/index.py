@@ -290,12 +290,12 @@ class IndexWorker:
 
     def _encoder_files(self, out: Out) -> Mapping[str, Path]:
         """The files of a trained encoder, by the names under which it opens."""
-        from stages.retrieval.encoder_files import ENCODER_FILES, files_of_checkpoint
+        from stages.retrieval.encoder_files import ENCODER_FILES, FILES_OF_SOME, files_of_checkpoint
 
         if self._stage.trained_here:
             checkpoint = self._inputs["checkpoint"]
             files = {file.name: checkpoint.path(file) for record in checkpoint.records for file in record.files}
-            return {name: path for name, path in files.items() if name in ENCODER_FILES}
+            return {name: path for name, path in files.items() if name in (*ENCODER_FILES, *FILES_OF_SOME)}
         given = self._stage.checkpoint_path
         if given is None:
             return {}

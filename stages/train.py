@@ -82,6 +82,16 @@ class TrainConfig(StageConfig):
     readers: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
+    def _there_is_a_start(self) -> "TrainConfig":
+        """Refuse to begin anew where an objective only changes what was trained before."""
+        if self.objective.needs_start and self.start is None:
+            raise ValueError(
+                f"objective {self.objective.kind!r} {self.objective.needs_start}; set start to a checkpoint: a folder "
+                "of `fabula export`, or a published file"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batches_can_be_dealt(self) -> "TrainConfig":
         """Refuse batches of an update that do not divide among the workers."""
         workers, each = self.workers, self.optimisation.accumulate
@@ -132,7 +142,7 @@ class Train(Stage):
         material = objective.plan(inputs, split, accumulate=config.optimisation.accumulate)
         identity = {
             "config": config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
-            "objective": objective.model_dump(mode="json", exclude=set(objective.not_in_identity)),
+            "objective": objective.model_dump(mode="json", exclude=dict(objective.not_in_identity)),
             "start": [_content_of(path) for path in (config.start, config.tokenizer) if path],
             **material.identity,
         }

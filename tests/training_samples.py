@@ -1,6 +1,7 @@
 """A small sealed store to train and embed on: features that show steps, narrations that say them."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def default(kind: Any) -> Any:
 
 
 def make_features(
-    store: Store, num_videos: int, *, per_unit: int = 8, damaged: Mapping[str, list[int]] | None = None
+    store: Store, num_videos: int, *, per_unit: int = 8, damaged: Mapping[str, list[int]] | None = None, scenes: int = 3
 ) -> Artifact:
     """Feature shards of `per_unit` videos; `damaged` names rows by video id."""
 
@@ -87,7 +88,7 @@ def make_features(
         def write(out: StagedOutput) -> None:
             with ShardWriter(out.create("features.s3d", "shards/s3d.tar")) as shard:
                 for i in ids:
-                    features, _ = rows_of(i)
+                    features, _ = rows_of(i, scenes)
                     starts = np.arange(len(features)) * ROW_S
                     mask = np.zeros(len(features), dtype=bool)
                     mask[(damaged or {}).get(f"v{i:02d}", [])] = True
@@ -107,14 +108,16 @@ def make_features(
     return seal(store, "features.s3d", {f"{n:05d}": writer(ids) for n, ids in enumerate(groups)})
 
 
-def make_paragraphs(store: Store, num_videos: int, *, silent: tuple[str, ...] = (), extra: str = "") -> Artifact:
+def make_paragraphs(
+    store: Store, num_videos: int, *, silent: tuple[str, ...] = (), extra: str = "", scenes: int = 3
+) -> Artifact:
     """One narration a scene, all of a video in one paragraph; `extra` is said in addition in v00."""
     narrations, paragraphs = [], []
     for i in range(num_videos):
         video_id = f"v{i:02d}"
         if video_id in silent:
             continue
-        _, steps = rows_of(i)
+        _, steps = rows_of(i, scenes)
         scene_s = ROWS_A_SCENE * ROW_S
         for index, step in enumerate(steps):
             said = STEPS[step] + (extra if i == 0 and index == 0 else "")
@@ -137,14 +140,14 @@ def make_paragraphs(store: Store, num_videos: int, *, silent: tuple[str, ...] = 
     return seal(store, "paragraphs", {"00000": write}, fingerprints={"00000": content})
 
 
-def make_inputs(root: Path, num_videos: int = 20, **changes: Any) -> Inputs:
-    """Sealed manifest, features and paragraphs."""
+def make_inputs(root: Path, num_videos: int = 20, *, scenes: int = 3, **changes: Any) -> Inputs:
+    """Sealed manifest, features and paragraphs of videos of so many scenes."""
     store = Store(root)
     features = {name: changes.pop(name) for name in ("per_unit", "damaged") if name in changes}
     artifacts = {
         "manifest": make_manifest(store, num_videos),
-        "features.s3d": make_features(store, num_videos, **features),
-        "paragraphs": make_paragraphs(store, num_videos, **changes),
+        "features.s3d": make_features(store, num_videos, scenes=scenes, **features),
+        "paragraphs": make_paragraphs(store, num_videos, scenes=scenes, **changes),
     }
     return Inputs(store=store, artifacts=artifacts)
 
@@ -161,7 +164,7 @@ def do(stage: Stage, inputs: Inputs, *, on_progress: Any = None) -> tuple[Artifa
         label=output.label, stage=stage.name, version=1, schema=1, fingerprint=name, about={}, units=planned
     )
     publish(directory.description_path, description.to_bytes())
-    worker, failures = stage.open(inputs), []
+    worker, failures = stage.open(replace(inputs, making={output.label: Artifact(directory)})), []
     for unit in units:
         out = StagedOutput(unit.unit_id, {output.label: directory}, on_progress)
         found = list(worker.process(unit, out))

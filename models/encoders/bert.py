@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
+from transformers.models.bert.modeling_bert import BertEncoder
 
 from models.encoders.config import DualConfig
 from models.encoders.packed import Run, views
@@ -17,22 +18,7 @@ from models.encoders.packed import Run, views
 
 def build_bert(config: DualConfig, *, num_layers: int) -> nn.Module:
     """Return an untrained BERT whose state dict has the published names, `position_ids` and unused pooler included."""
-    bert = BertModel(
-        BertConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.hidden_size,
-            num_hidden_layers=num_layers,
-            num_attention_heads=config.num_heads,
-            intermediate_size=config.intermediate_size,
-            max_position_embeddings=config.max_positions,
-            hidden_dropout_prob=config.dropout,
-            attention_probs_dropout_prob=config.dropout,
-            hidden_act="gelu",
-            layer_norm_eps=1e-12,
-            type_vocab_size=2,
-            attn_implementation="sdpa",
-        )
-    )
+    bert = BertModel(_sizes(config, num_layers))
     embeddings = bert.embeddings
     # transformers no longer saves this buffer; the published checkpoints hold it.
     embeddings.register_buffer("position_ids", embeddings.position_ids.clone(), persistent=True)
@@ -40,6 +26,28 @@ def build_bert(config: DualConfig, *, num_layers: int) -> nn.Module:
     # for its gradients.
     bert.pooler.requires_grad_(False)
     return bert  # type: ignore[no-any-return]
+
+
+def build_layers(config: DualConfig, *, num_layers: int) -> nn.Module:
+    """Return untrained BERT layers alone, for `run_layers`; there may be none."""
+    return BertEncoder(_sizes(config, num_layers))  # type: ignore[no-any-return]
+
+
+def _sizes(config: DualConfig, num_layers: int) -> BertConfig:
+    return BertConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        num_hidden_layers=num_layers,
+        num_attention_heads=config.num_heads,
+        intermediate_size=config.intermediate_size,
+        max_position_embeddings=config.max_positions,
+        hidden_dropout_prob=config.dropout,
+        attention_probs_dropout_prob=config.dropout,
+        hidden_act="gelu",
+        layer_norm_eps=1e-12,
+        type_vocab_size=2,
+        attn_implementation="sdpa",
+    )
 
 
 def run_bert(bert: nn.Module, tokens: Tensor, mask: Tensor, position_ids: Tensor, *, token_type: int = 0) -> Tensor:

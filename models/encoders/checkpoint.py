@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from models.backbones.weights import check_sha256, load_tensors, read_weights, tensors_of
-from models.encoders.config import DualConfig
-from models.encoders.dual import DualEncoder, TwoWayEncoder, build_encoder, random_dual
+from models.encoders.build import build_encoder, random_encoder
+from models.encoders.config import DualConfig, FusionConfig
+from models.encoders.dual import DualEncoder, TwoWayEncoder
 from models.encoders.tokenizer import CaptionTokenizer
 
 SCHEMA = 1
 MODEL_FILE, ENCODER_FILE, TOKENIZER_FILE = "model.safetensors", "encoder.json", "tokenizer.json"
+FUSION_FILE = "fusion.json"
 
+_KINDS: dict[str, type[DualConfig]] = {"dual": DualConfig, "taco": FusionConfig}
 _PREFIX = "mmmodel."
 _LAYER = re.compile(r"encoder\.layer\.(\d{1,4})\.")
 _HEAD = "video_encoder.classifier.weight"
@@ -37,12 +40,14 @@ class DualCheckpoint:
         tokenizer: Of its captions.
         start_weights: Where training began: `random:seed=0`, or `bert:`, `published:` or `checkpoint:sha256:<hex>`.
         trained: Whether any training step was taken (by us or by the publisher).
+        fusion: Of TACo's encoder, what else scores a pair: JSON, the weights of words among it.
     """
 
     encoder: TwoWayEncoder
     tokenizer: CaptionTokenizer
     start_weights: str
     trained: bool
+    fusion: Mapping[str, Any] | None = None
 
     @property
     def random_weights(self) -> bool:
@@ -64,7 +69,7 @@ def save_dual(checkpoint: DualCheckpoint, folder: Path, *, training: Mapping[str
     checkpoint.tokenizer.save(folder / TOKENIZER_FILE)
     facts = {
         "schema": SCHEMA,
-        "kind": "dual",
+        "kind": next(kind for kind, sizes in _KINDS.items() if type(checkpoint.encoder.config) is sizes),
         "sizes": checkpoint.encoder.config.to_json(),
         "normalised": False,
         "start_weights": checkpoint.start_weights,
@@ -73,6 +78,8 @@ def save_dual(checkpoint: DualCheckpoint, folder: Path, *, training: Mapping[str
     if training is not None:
         facts["training"] = dict(training)
     (folder / ENCODER_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    if checkpoint.fusion is not None:
+        (folder / FUSION_FILE).write_text(json.dumps(checkpoint.fusion, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def load_dual(folder: Path) -> DualCheckpoint:
@@ -90,7 +97,9 @@ def load_dual(folder: Path) -> DualCheckpoint:
         raise ValueError(
             f"encoder: {path} holds no {' or '.join(absent or ['object sizes'])}; expected what train writes"
         )
-    encoder = build_encoder(DualConfig.from_json(facts["sizes"]))
+    if facts.get("kind") not in _KINDS:
+        raise ValueError(f"encoder: {path} is of kind {facts.get('kind')!r}, expected one of {', '.join(_KINDS)}")
+    encoder = build_encoder(_KINDS[facts["kind"]].from_json(facts["sizes"]))
     model_path = folder / MODEL_FILE
     load_tensors(encoder, tensors_of(read_weights(model_path), source=str(model_path)), source=str(model_path))
     tokenizer = CaptionTokenizer.load(folder / TOKENIZER_FILE, max_len=encoder.config.max_text_len)
@@ -99,6 +108,7 @@ def load_dual(folder: Path) -> DualCheckpoint:
         tokenizer=tokenizer,
         start_weights=str(facts["start_weights"]),
         trained=bool(facts["trained"]),
+        fusion=_read_object(folder / FUSION_FILE) if (folder / FUSION_FILE).is_file() else None,
     )
 
 
@@ -149,11 +159,8 @@ def dual_from_bert(folder: Path, *, config: DualConfig, seed: int) -> tuple[TwoW
         raise ValueError(f"BERT: {folder} holds neither {MODEL_FILE} nor pytorch_model.bin")
     path = folder / names[0]
     bert = _bert_tensors(tensors_of(read_weights(path), source=str(path)))
-    encoder = random_dual(config, seed)
-    towers = [(encoder.video_encoder.bert, config.video_layers)]
-    if isinstance(encoder, DualEncoder):
-        towers.append((encoder.text_encoder, config.text_layers))
-    for tower, num_layers in towers:
+    encoder = random_encoder(config, seed)
+    for tower, num_layers in encoder.bert_towers():
         kept = {name: value for name, value in bert.items() if _layer(name) < num_layers}
         kept.setdefault("embeddings.position_ids", torch.arange(config.max_positions)[None])
         load_tensors(tower, kept, source=str(path))

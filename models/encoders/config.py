@@ -1,7 +1,7 @@
 """The sizes of a two-tower encoder."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 Backbone = Literal["s3d", "clip"]
 
@@ -44,6 +44,8 @@ class DualConfig:
     shared: bool = False
     num_labels: int = 0
 
+    _may_be_zero: ClassVar[frozenset[str]] = frozenset({"cls_id", "sep_id", "num_labels"})
+
     def __post_init__(self) -> None:
         self._check_types()
         if self.hidden_size % self.num_heads:
@@ -66,7 +68,7 @@ class DualConfig:
             elif field.name == "dropout":
                 fits, expected = isinstance(value, float | int) and 0 <= value < 1, "a number in [0, 1)"
             else:
-                least = 0 if field.name.endswith("_id") or field.name == "num_labels" else 1
+                least = 0 if field.name in self._may_be_zero else 1
                 fits, expected = type(value) is int and value >= least, f"a whole number >= {least}"
             if not fits:
                 raise ValueError(f"encoder sizes: {field.name} got {value!r}, expected {expected}")
@@ -77,7 +79,7 @@ class DualConfig:
         return values if self.num_labels else {name: value for name, value in values.items() if name != "num_labels"}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "DualConfig":
+    def from_json(cls, values: dict[str, Any]) -> Self:
         """Read the fields back.
 
         Raises:
@@ -87,3 +89,19 @@ class DualConfig:
         if set(values) - {"num_labels"} != known:
             raise ValueError(f"encoder sizes: got keys {sorted(values)}, expected {sorted(known)}")
         return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusionConfig(DualConfig):
+    """Sizes of TACo's encoder; the defaults are those of its pre-training, on S3D features (papers.md 5.1).
+
+    Attributes:
+        fusion_layers: Layers that read a text and a window together.
+    """
+
+    video_layers: int = 4
+    max_video_len: int = 48
+    max_text_len: int = 30
+    fusion_layers: int = 2
+
+    _may_be_zero: ClassVar[frozenset[str]] = DualConfig._may_be_zero | {"video_layers"}

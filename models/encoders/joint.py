@@ -19,6 +19,7 @@ from models.backbones.weights import check_sha256, load_s3d, load_word_list
 from models.encoders.bert import masked_mean
 from models.encoders.checkpoint import DualCheckpoint, bert_config, load_dual, load_published
 from models.encoders.config import Backbone, DualConfig
+from models.encoders.taco import TACoEncoder
 from models.encoders.tokenizer import CaptionTokenizer
 
 Kind = Literal["dual", "clip", "s3d-text"]
@@ -242,6 +243,11 @@ def open_encoder(spec: EncoderSpec) -> JointEncoder:
     if spec.kind == "s3d-text":
         return _open_s3d_text(spec)
     raise ValueError(f"encoder: got kind {spec.kind!r}, expected 'dual', 'clip' or 's3d-text'")
+
+
+def has_fusion(encoder: JointEncoder) -> bool:
+    """Whether an encoder also reads a window and a text together (TACo)."""
+    return isinstance(encoder, DualJoint) and isinstance(encoder.checkpoint.encoder, TACoEncoder)
 
 
 def open_dual(spec: EncoderSpec) -> DualCheckpoint:

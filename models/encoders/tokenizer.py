@@ -78,6 +78,15 @@ class CaptionTokenizer:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
 
+    def pieces_of(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return what `pieces` returns for each text."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return where in the text each of its word pieces stands: first character, and the one behind its last."""
+        spans: list[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return spans
+
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Encode captions.
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from webdataset import tariterators
 
+from stages.artifacts.arrays import map_rows
 from stages.artifacts.commit import StagedFile
 from stages.artifacts.records import Member
 from stages.errors import Corrupt
@@ -118,18 +119,7 @@ def map_array(path: Path, member: Member) -> NDArray[Any]:
         Corrupt: no array lies there.
     """
     try:
-        with path.open("rb") as file:
-            file.seek(member.offset)
-            version = np.lib.format.read_magic(file)
-            read_header = (
-                np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            )
-            shape, fortran, dtype = read_header(file)
-            if dtype.hasobject:
-                raise ValueError("it holds Python objects")
-            if 0 in shape:  # nothing to map
-                return np.empty(shape, dtype)
-            return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+        return map_rows(path, member.offset)
     except ValueError as error:
         raise Corrupt(f"{path}: member {member.name} is no array ({error}); run `fabula verify`") from error
 

@@ -1,11 +1,12 @@
 """The door to pyarrow: Parquet tables with named columns, the same bytes for the same rows."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -91,3 +92,25 @@ def read_tables(artifact: Artifact, name: str, columns: Sequence[str] | None = N
     if not tables:
         raise Corrupt(f"{artifact.directory.reference} has no units")
     return pa.concat_tables(tables)
+
+
+class GroupedRows(Mapping[str, list[dict[str, Any]]]):
+    """The rows of a table by the value of one of its columns; a group becomes Python objects when it is asked for."""
+
+    def __init__(self, table: pa.Table, column: str) -> None:
+        self._table = table
+        encoded = pc.run_end_encode(table.column(column).combine_chunks()) if table.num_rows else None
+        ends = encoded.run_ends.to_pylist() if encoded is not None else []
+        names = encoded.values.to_pylist() if encoded is not None else []
+        self._runs: dict[str, list[tuple[int, int]]] = {}
+        for start, end, name in zip([0, *ends], ends, names, strict=False):
+            self._runs.setdefault(name, []).append((start, end - start))
+
+    def __getitem__(self, name: str) -> list[dict[str, Any]]:
+        return [row for start, length in self._runs[name] for row in self._table.slice(start, length).to_pylist()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._runs)
+
+    def __len__(self) -> int:
+        return len(self._runs)

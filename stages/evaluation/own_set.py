@@ -1,6 +1,6 @@
 """The run measured on its own narrations: every protocol over the split's embeddings, and what the page shows of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +9,9 @@ from stages.errors import Corrupt
 from stages.evaluation.alignments import choose_examples
 from stages.evaluation.protocols.order_pairs import order_pairs
 from stages.evaluation.protocols.paragraph_retrieval import paragraph_retrieval
-from stages.evaluation.protocols.window_retrieval import window_retrieval
+from stages.evaluation.protocols.window_retrieval import fused_window_retrieval, window_retrieval
 from stages.evaluation.reading import count_failures, provenance, read_evaluation_set, read_history, sections_of
-from stages.evaluation.records import EvaluationSet, ProtocolResult
+from stages.evaluation.records import EvaluationSet, PairScorer, ProtocolResult
 from stages.evaluation.report import ReportContent
 from stages.evaluation.scoring import ProtocolSettings
 from stages.media.thumbnail_reader import Thumbnails
@@ -26,7 +26,11 @@ _HEADLINES = (
 
 
 def measure_own_set(
-    artifacts: Mapping[str, Artifact], chosen: Mapping[str, Any], split: str, settings: ProtocolSettings
+    artifacts: Mapping[str, Artifact],
+    chosen: Mapping[str, Any],
+    split: str,
+    settings: ProtocolSettings,
+    open_fused: Callable[[], PairScorer | None] = lambda: None,
 ) -> ReportContent:
     """Measure the split.
 
@@ -35,6 +39,7 @@ def measure_own_set(
         chosen: as `read_evaluation_set` takes it.
         split: its name.
         settings: cut-offs, bootstrap and index.
+        open_fused: opens what scores windows again, if there is such a thing.
 
     Returns:
         Everything that the files of the unit hold; a set that cannot be measured says so.
@@ -44,6 +49,7 @@ def measure_own_set(
     """
     checkpoint = artifacts.get("checkpoint")
     evaluation = read_evaluation_set(artifacts["embeddings"], checkpoint, chosen, split)
+    evaluation = replace(evaluation, fused=open_fused())
     return ReportContent(
         subject=evaluation.subject,
         results=measure(evaluation, settings),
@@ -73,7 +79,7 @@ def measure(evaluation: EvaluationSet, settings: ProtocolSettings) -> list[Proto
     try:
         results = [
             result
-            for protocol in (order_pairs, paragraph_retrieval, window_retrieval)
+            for protocol in (order_pairs, paragraph_retrieval, window_retrieval, fused_window_retrieval)
             for result in protocol(evaluation, settings)
         ]
         return _with_examples(evaluation, results)

@@ -3,8 +3,9 @@
 Letters: E joint width, N windows of a video, S narrations of a video, Q queries, G items of a gallery, U units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,17 @@ class Subject:
         return f"yes, on {len(self.trained_on)} of {self.num_videos} videos" if self.trained_on else "no"
 
 
+class PairScorer(Protocol):
+    """Scores windows for a sentence better than by their vectors, and slower."""
+
+    @property
+    def most(self) -> int:
+        """Windows that are scored for a sentence, the best by their vectors; 0 for all."""
+
+    def scores(self, sentence: str, window_ids: Sequence[str]) -> NDArray[np.float32]:
+        """Score windows: float32 (len(window_ids),), greater is better."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSet:
     """The split of the run's own narrations that is measured, and what is missing from it.
@@ -111,6 +123,7 @@ class EvaluationSet:
         without_narrations: Videos of the split that have windows and no narration.
         trained_on: Videos of the split that the encoder was trained on.
         training_known: False if nobody recorded what the encoder was trained on.
+        fused: Scores windows again, if the encoder reads a sentence and a window together.
     """
 
     split: str
@@ -122,6 +135,7 @@ class EvaluationSet:
     without_narrations: tuple[str, ...] = ()
     trained_on: tuple[str, ...] = ()
     training_known: bool = True
+    fused: PairScorer | None = None
 
     @property
     def subject(self) -> Subject:

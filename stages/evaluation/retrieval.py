@@ -28,6 +28,10 @@ class Items:
     vectors: F32
     texts: Mapping[str, str] = field(default_factory=dict)
 
+    def take(self, rows: Sequence[int]) -> "Items":
+        """Some of them, in this order."""
+        return Items(ids=tuple(self.ids[row] for row in rows), vectors=self.vectors[list(rows)], texts=self.texts)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:

@@ -19,6 +19,7 @@ from stages.retrieval import bundle_record as names
 from stages.retrieval.bundle_checks import check_files, check_ids, locate_files
 from stages.retrieval.bundle_record import BundleRecord, read_bundle_record
 from stages.retrieval.vectors import VectorIndex, Vectors, load_index
+from stages.retrieval.window_tokens import COUNTS_FILE, TOKENS_FILE, WindowTokens, open_tokens
 from stages.text.names import NameIndex
 
 if TYPE_CHECKING:
@@ -110,6 +111,13 @@ class Bundle:
     def window_ids(self) -> Sequence[str]:
         """N ids: the rows of `clips`."""
         return self._table(names.CLIPS_TABLE, ["row", "window_id"])["window_id"]
+
+    @cached_property
+    def tokens(self) -> WindowTokens | None:
+        """States of the windows' clips, by the rows of `clips`; None if the bundle holds none."""
+        if TOKENS_FILE not in self._files:
+            return None
+        return open_tokens([(self._files[TOKENS_FILE], self._files[COUNTS_FILE])])
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from stages.retrieval.bundle_record import BundleRecord, EncoderRecord, FileReco
 from stages.retrieval.clips import ClipSource
 from stages.retrieval.ivf import IvfFacts
 from stages.retrieval.vectors import VectorIndex, Vectors, build_flat
+from stages.retrieval.window_tokens import WindowTokens, write_tokens
 
 CLIPS_SCHEMA = {
     "row": INT64,
@@ -80,6 +81,7 @@ class BundleContent:
         encoder: Which encoder made the vectors.
         probe: A narration and its vector, by which the encoder is recognised; None if there is none.
         encoder_files: Files of a trained checkpoint by name; empty for an encoder that is named by its record.
+        tokens: States of the windows' clips, numbered as `window_rows`, if the encoder has a use for them.
     """
 
     videos: Columns
@@ -95,6 +97,7 @@ class BundleContent:
     encoder: EncoderRecord
     probe: Probe | None = None
     encoder_files: Mapping[str, Path] = field(default_factory=dict)
+    tokens: WindowTokens | None = None
 
 
 def write_bundle(create: Callable[[str], StagedFile], content: BundleContent) -> BundleRecord:
@@ -126,6 +129,8 @@ def write_bundle(create: Callable[[str], StagedFile], content: BundleContent) ->
     said_order = _row_order(content.narrations, position, "narration_id")
     writer.rows(names.NARRATIONS_TABLE, NARRATIONS_SCHEMA, content.narrations, said_order)
     writer.table(names.VIDEOS_TABLE, VIDEOS_SCHEMA, _video_columns(content, position))
+    if content.tokens is not None:
+        writer.tokens(content.tokens, content.window_rows[clip_order])
     for name, path in sorted(content.encoder_files.items()):
         writer.copy(f"{names.ENCODER_DIR}/{name}", path)
     return writer.record(content, clips.dim, facts)
@@ -160,6 +165,17 @@ class _Writer:
         self._note(name, file)
         self.counts[name] = len(ids)
         self.id_columns[name] = ids_checksum(ids)
+
+    def tokens(self, tokens: WindowTokens, order: NDArray[np.int64]) -> None:
+        created: dict[str, StagedFile] = {}
+
+        def create(name: str) -> StagedFile:
+            created[name] = self._create(name)
+            return created[name]
+
+        write_tokens(create, tokens.count[order], (tokens.of(window) for window in order), tokens.width)
+        for name, file in created.items():
+            self._note(name, file)
 
     def copy(self, name: str, source: Path) -> None:
         with source.open("rb") as content, self._create(name) as file:

@@ -47,6 +47,7 @@ def read_content(
         SchemaMismatch: the embeddings do not say which encoder made them, or have another schema.
     """
     from stages.retrieval.bundle_writer import BundleContent
+    from stages.retrieval.window_tokens import tokens_of
 
     embeddings = inputs["embeddings"]
     embeddings.check_schema(EMBEDDINGS_SCHEMA)
@@ -69,6 +70,7 @@ def read_content(
         encoder=EncoderRecord(**{name: facts["encoder"][name] for name in EncoderRecord.__dataclass_fields__}),
         probe=read_probe(embeddings, without),
         encoder_files=encoder_files,
+        tokens=tokens_of(embeddings),
     )
 
 

@@ -9,6 +9,8 @@ from stages.errors import ConfigError
 
 ENCODER_FILES = ("encoder.json", "model.safetensors", "tokenizer.json")
 """What opens a two-tower encoder of ours; `models.encoders.checkpoint` writes these."""
+FILES_OF_SOME = ("fusion.json",)
+"""What some encoders have besides."""
 
 
 def files_of_checkpoint(given: Path, tokenizer: Path | None, folder: Path) -> Mapping[str, Path]:
@@ -27,7 +29,7 @@ def files_of_checkpoint(given: Path, tokenizer: Path | None, folder: Path) -> Ma
         given = folder
     if missing := [name for name in ENCODER_FILES if not (given / name).is_file()]:
         raise ConfigError(f"the encoder's checkpoint {given} holds no {missing[0]}; expected {ENCODER_FILES}")
-    return {name: given / name for name in ENCODER_FILES}
+    return {name: given / name for name in (*ENCODER_FILES, *FILES_OF_SOME) if (given / name).is_file()}
 
 
 def _write_in_our_layout(published: Path, tokenizer: Path | None, folder: Path) -> None:

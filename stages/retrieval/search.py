@@ -6,7 +6,7 @@ answered in two steps: FAISS nominates videos, then every window of each nominee
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,21 +14,34 @@ from numpy.typing import NDArray
 from models.alignment.dtw import dtw_kernel, dtw_reference
 from models.alignment.tiles import score_similarity
 from stages.errors import ArtifactError, ConfigError
+from stages.retrieval.best_moments import hit_of, ranked_moments
 from stages.retrieval.bundle import Bundle, IndexedVideo
-from stages.retrieval.moments import Moment, find_moments, moment_around
+from stages.retrieval.moments import moment_around
 from stages.retrieval.results import Answer, Hit, ParagraphHit, SentenceSpan
 from stages.retrieval.vectors import Vectors
 
 if TYPE_CHECKING:
     from models.encoders.joint import JointEncoder
 
-_FIRST_WINDOWS = 64
-_WINDOWS_PER_HIT = 8
 MAX_CANDIDATES = 100
 _TINY = 1e-12
 
 
-def search_sentence(bundle: Bundle, encoder: "JointEncoder", sentence: str, *, k: int = 10) -> Answer:
+class Reranker(Protocol):
+    """Scores windows for a sentence better than by their vectors, and slower."""
+
+    def scores(self, sentence: str, windows: Sequence[int]) -> NDArray[np.float32]:
+        """Score windows, by their rows in the clip index: float32 (len(windows),), greater is better."""
+
+
+def search_sentence(
+    bundle: Bundle,
+    encoder: "JointEncoder",
+    sentence: str,
+    *,
+    k: int = 10,
+    rerank: int = MAX_CANDIDATES,
+) -> Answer:
     """The moments that show what a sentence says.
 
     Args:
@@ -36,6 +49,8 @@ def search_sentence(bundle: Bundle, encoder: "JointEncoder", sentence: str, *, k
         encoder: The encoder that made it.
         sentence: What to look for.
         k: Moments wanted.
+        rerank: How many of the best moments an encoder that reads sentence and window together (TACo) scores again,
+            each by the best of its windows; at least `k`. 0: none.
 
     Returns:
         At most `k` hits, best first.
@@ -46,7 +61,16 @@ def search_sentence(bundle: Bundle, encoder: "JointEncoder", sentence: str, *, k
         SchemaMismatch: another encoder made the index.
     """
     _check_question(bundle, k, [sentence])
-    hits = _best_moments(bundle, _encode(bundle, encoder, [sentence]), k)
+    vectors = _encode(bundle, encoder, [sentence])
+    reranker = _open_reranker(bundle, encoder) if rerank else None
+    if reranker is None:
+        return _answer(bundle, sentence, _best_moments(bundle, vectors, k))
+    found = ranked_moments(bundle, vectors, max(k, rerank))
+    windows = [np.arange(moment.first, moment.last + 1) + video.rows.start for video, moment in found]
+    scores = reranker.scores(sentence, np.concatenate(windows).tolist())
+    bests = np.maximum.reduceat(scores, np.cumsum([0, *map(len, windows[:-1])]))
+    order = np.argsort(-bests, kind="stable")[:k].tolist()
+    hits = tuple(hit_of(bundle, found[n][0], replace(found[n][1], score=float(bests[n]))) for n in order)
     return _answer(bundle, sentence, hits)
 
 
@@ -124,6 +148,15 @@ def search_paragraph(
     return _answer(bundle, "\n".join(sentences), hits)
 
 
+def _open_reranker(bundle: Bundle, encoder: "JointEncoder") -> Reranker | None:
+    """What scores windows again, if the bundle holds what it needs; only then is torch imported."""
+    if bundle.tokens is None:
+        return None
+    from stages.retrieval.fusion import open_reranker
+
+    return open_reranker(encoder, bundle.tokens)
+
+
 def _answer(bundle: Bundle, query: str, hits: tuple[Hit, ...] | tuple[ParagraphHit, ...]) -> Answer:
     encoder = bundle.record.encoder
     return Answer(
@@ -160,50 +193,9 @@ def _unit(vectors: Vectors) -> Vectors:
 def _best_moments(
     bundle: Bundle, queries: Vectors, k: int, *, without: range = range(0), one_a_video: bool = False
 ) -> tuple[Hit, ...]:
-    """The k best moments for any of the queries; windows are retrieved until there are enough moments."""
-    num_windows = max(_FIRST_WINDOWS, _WINDOWS_PER_HIT * k)
-    while True:
-        found = bundle.clips.search(queries, num_windows, without)[1]
-        rows = np.unique(found[found >= 0])
-        moments = _moments_of_rows(bundle, queries, rows, one_a_video=one_a_video)
-        if len(moments) >= k or num_windows >= bundle.clips.num_rows:
-            break
-        num_windows *= 4
-    moments.sort(key=lambda pair: -pair[1].score)
-    return tuple(_hit(bundle, video, moment) for video, moment in moments[:k])
-
-
-def _moments_of_rows(
-    bundle: Bundle, queries: Vectors, rows: NDArray[np.int64], *, one_a_video: bool
-) -> list[tuple[IndexedVideo, Moment]]:
-    """Moments around the retrieved rows, with their videos, in manifest order."""
-    found: list[tuple[IndexedVideo, Moment]] = []
-    owners = bundle.owners[rows]
-    for owner in np.unique(owners):
-        video = bundle.videos[owner]
-        scores = bundle.window_vectors(video) @ queries.T
-        hits = (rows[owners == owner] - video.rows.start).tolist()
-        moments = find_moments(scores.max(axis=1), bundle.window_spans[video.rows.start : video.rows.stop], hits)
-        if one_a_video:
-            moments = [replace(moments[0], score=float(scores.max(axis=0).mean()))]
-        found.extend((video, moment) for moment in moments)
-    return found
-
-
-def _hit(bundle: Bundle, video: IndexedVideo, moment: Moment) -> Hit:
-    said = [
-        narration.text
-        for narration in bundle.narrations.get(video.video_id, ())
-        if narration.start_s < moment.end_s and moment.start_s < narration.end_s
-    ]
-    return Hit(
-        video_id=video.video_id,
-        path=video.path,
-        start_s=moment.start_s,
-        end_s=moment.end_s,
-        score=moment.score,
-        text=" ".join(said),
-    )
+    """The k best moments for any of the queries."""
+    found = ranked_moments(bundle, queries, k, without=without, one_a_video=one_a_video)
+    return tuple(hit_of(bundle, video, moment) for video, moment in found)
 
 
 def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDATES) -> list[IndexedVideo]:

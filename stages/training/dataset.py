@@ -3,7 +3,7 @@
 The door to tar imports torch (through webdataset), so it is opened when rows are read: planning only lists them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stages.artifacts.records import CommitRecord, Member
 from stages.artifacts.sealed import Artifact
+from stages.artifacts.tables import GroupedRows
 from stages.errors import Corrupt
 from stages.text.artifact import NARRATIONS, read_paragraph_table
 from stages.training.sampling import Captions, OverlapSampling, usable_captions
@@ -186,21 +187,34 @@ def join_videos(
 
 
 def tokenise(narrations: Iterable[TimedText], token_ids: TokenIds, settings: OverlapSampling) -> Captions:
-    """Return narrations as token arrays; one that has no token is left out."""
+    """Return narrations as tokens; one that has no token is left out."""
     rows = list(narrations)
     ids = token_ids([row.text[: settings.max_caption_chars] for row in rows])
-    kept = [(row, tokens) for row, tokens in zip(rows, ids, strict=True) if len(tokens)]
+    kept = [(number, tokens[: settings.max_caption_tokens]) for number, tokens in enumerate(ids) if len(tokens)]
+    bounds = np.zeros(len(kept) + 1, dtype=np.int64)
+    bounds[1:] = np.cumsum([len(tokens) for _, tokens in kept])
     return Captions(
-        start_s=np.asarray([row.start_s for row, _ in kept], dtype=np.float64),
-        end_s=np.asarray([row.end_s for row, _ in kept], dtype=np.float64),
-        tokens=[np.asarray(tokens, dtype=np.int64)[: settings.max_caption_tokens] for _, tokens in kept],
+        start_s=np.asarray([rows[number].start_s for number, _ in kept], dtype=np.float64),
+        end_s=np.asarray([rows[number].end_s for number, _ in kept], dtype=np.float64),
+        tokens=np.asarray([token for _, tokens in kept for token in tokens], dtype=np.int32),
+        bounds=bounds,
+        narrations=np.asarray([number for number, _ in kept], dtype=np.int32),
     )
 
 
-def narrations_by_video(paragraphs: Artifact) -> dict[str, list[TimedText]]:
-    """Return all narrations of a `paragraphs` artifact by video id, in the order of time."""
-    table = read_paragraph_table(paragraphs, NARRATIONS, ["video_id", "start_s", "end_s", "text"])
-    narrations: dict[str, list[TimedText]] = {}
-    for video_id, start_s, end_s, text in zip(*table.to_pydict().values(), strict=True):
-        narrations.setdefault(video_id, []).append(TimedText(start_s=start_s, end_s=end_s, text=text))
-    return {video_id: sorted(rows, key=lambda row: row.start_s) for video_id, rows in narrations.items()}
+class NarrationsByVideo(Mapping[str, Sequence[TimedText]]):
+    """The narrations of a `paragraphs` artifact by video id, in the order of time, made when they are asked for."""
+
+    def __init__(self, paragraphs: Artifact) -> None:
+        table = read_paragraph_table(paragraphs, NARRATIONS, ["video_id", "start_s", "end_s", "text"])
+        self._rows = GroupedRows(table, "video_id")
+
+    def __getitem__(self, video_id: str) -> Sequence[TimedText]:
+        rows = sorted(self._rows[video_id], key=lambda row: row["start_s"])
+        return [TimedText(start_s=row["start_s"], end_s=row["end_s"], text=row["text"]) for row in rows]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)

@@ -1,10 +1,12 @@
 """From feature rows and sentences to vectors, one video at a time, the same bits however the work is divided."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.encoders.joint import has_fusion
 from stages.errors import ConfigError, SchemaMismatch
 from stages.media.timelines import search_windows
 from stages.training.batch_encoder import BatchEncoder, OpenedEncoder, Vectors, Window, cut_window, mean_states
@@ -110,11 +112,21 @@ class Embedder:
             window_damaged=np.array([int((~video.windows[index].real).sum()) for index in kept], dtype=np.int64),
             windows=windows,
             num_windows_damaged=int((~intact).sum()),
+            window_tokens=self._tokens([video.windows[index] for index in kept]) if self.has_fusion else (),
             narrations=said,
             paragraph_texts=means[0],
             paragraph_videos=means[1],
             paragraph_shown=means[2],
         )
+
+    @property
+    def has_fusion(self) -> bool:
+        """Whether the encoder reads windows and sentences together, for which it needs the states of windows."""
+        return has_fusion(self.encoder)
+
+    def _tokens(self, windows: Sequence[Window]) -> list[Vectors]:
+        states = self._batches.states(windows)
+        return [found[window.real] for found, window in zip(states, windows, strict=True)]
 
     def states(self, video: CutVideo) -> Vectors:
         """Return one video's hidden state of every row, averaged over the windows that hold it: (N, E) float32.

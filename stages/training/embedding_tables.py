@@ -108,6 +108,8 @@ class VideoVectors:
         window_damaged: (W,) int64 damaged rows in the window.
         windows: (W, E) float32.
         num_windows_damaged: windows that were left out.
+        window_tokens: W arrays (T, E) float32, the states of the real rows of each window; empty if the encoder needs
+            them for nothing.
         narrations: (S, E) float32.
         paragraph_texts: (P, E) float32, mean of the paragraph's narrations.
         paragraph_videos: (P, E) float32, mean of the windows over its span.
@@ -119,6 +121,7 @@ class VideoVectors:
     window_damaged: NDArray[np.int64]
     windows: NDArray[np.float32]
     num_windows_damaged: int
+    window_tokens: Sequence[NDArray[np.float32]]
     narrations: NDArray[np.float32]
     paragraph_texts: NDArray[np.float32]
     paragraph_videos: NDArray[np.float32]
@@ -146,6 +149,11 @@ class UnitTables:
             "narrations": sum(len(texts.narrations) for _, _, texts in self._videos),
             "paragraphs": sum(len(texts.paragraphs) for _, _, texts in self._videos),
         }
+
+    @property
+    def tokens(self) -> list[NDArray[np.float32]]:
+        """The states of all windows, one after the other."""
+        return [tokens for _, found, _ in self._videos for tokens in found.window_tokens]
 
     def windows(self) -> Any:
         """The table WINDOWS."""

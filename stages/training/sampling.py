@@ -65,12 +65,23 @@ class Captions:
     Attributes:
         start_s: (C,) float64 seconds.
         end_s: (C,) float64 seconds, half-open.
-        tokens: C int64 arrays of ids without special tokens.
+        tokens: int32 ids of all captions, end to end, without special tokens.
+        bounds: (C + 1,) int64, where each caption's tokens begin and end.
+        narrations: (C,) int32, which of the video's narrations each is; one without tokens is left out.
     """
 
     start_s: NDArray[np.float64]
     end_s: NDArray[np.float64]
-    tokens: Sequence[NDArray[np.int64]]
+    tokens: NDArray[np.int32]
+    bounds: NDArray[np.int64]
+    narrations: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.start_s)
+
+    def between(self, first: int, last: int) -> NDArray[np.int32]:
+        """The tokens of the captions first..last, both inclusive."""
+        return self.tokens[self.bounds[first] : self.bounds[last + 1]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +93,14 @@ class PairSample:
         last_caption: index of its last caption, inclusive.
         start_row: first feature row of the window.
         end_row: one past its last row.
-        tokens: (L,) int64 ids of the text without special tokens.
+        tokens: (L,) int32 ids of the text without special tokens.
     """
 
     first_caption: int
     last_caption: int
     start_row: int
     end_row: int
-    tokens: NDArray[np.int64]
+    tokens: NDArray[np.int32]
 
 
 def sample_generator(seed: int, number: int, name: str, draw: int) -> np.random.Generator:
@@ -128,18 +139,18 @@ def grow_text(
     """
     wanted = int(generator.integers(settings.min_text_tokens, settings.max_text_tokens, endpoint=True))
     first = last = centre
-    num_tokens = len(captions.tokens[centre])
+    num_tokens = len(captions.between(centre, centre))
     span_s = float(captions.end_s[last] - captions.start_s[first])
     while num_tokens < wanted and span_s < settings.max_text_span_s:
-        can_left, can_right = first > 0, last + 1 < len(captions.tokens)
+        can_left, can_right = first > 0, last + 1 < len(captions)
         if not (can_left or can_right):
             break
         if can_right and (generator.random() < 0.5 or not can_left):
             last += 1
-            num_tokens += len(captions.tokens[last])
+            num_tokens += len(captions.between(last, last))
         elif can_left:
             first -= 1
-            num_tokens += len(captions.tokens[first])
+            num_tokens += len(captions.between(first, first))
         span_s = float(captions.end_s[last] - captions.start_s[first])
     return first, last
 
@@ -292,7 +303,7 @@ def sample_pair(
     """
     centre_caption = int(usable[generator.integers(len(usable))])
     first, last = grow_text(captions, centre_caption, settings, generator)
-    tokens = np.concatenate([captions.tokens[i] for i in range(first, last + 1)])[: settings.kept_text_tokens]
+    tokens = captions.between(first, last)[: settings.kept_text_tokens]
     low, high = rows_of_span(spans, float(captions.start_s[first]), float(captions.end_s[last]))
     if settings.alignment == "exact":
         start, end = aligned_rows(low, high, damaged, settings)

@@ -1,8 +1,13 @@
 """Sizes of the encoder that is trained: settings only, so that planning is cheap."""
 
+from typing import TYPE_CHECKING, Any
+
 from pydantic import Field
 
 from stages.contract import StageConfig
+
+if TYPE_CHECKING:
+    from models.encoders.config import DualConfig
 
 
 class EncoderSizes(StageConfig):
@@ -33,3 +38,14 @@ class EncoderSizes(StageConfig):
     max_text_len: int = Field(default=61, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
     shared: bool = False
+
+    def to_config(self, **fixed: Any) -> "DualConfig":
+        """Return the encoder's configuration.
+
+        Args:
+            fixed: what does not depend on settings: width of the features, whose they are, size of the vocabulary, and
+                the ids of its special tokens.
+        """
+        from models.encoders.config import DualConfig
+
+        return DualConfig(**self.model_dump(exclude={"vocab_size"}), **fixed)

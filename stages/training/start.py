@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from models.backbones.weights import check_sha256
+from models.encoders.build import random_encoder
 from models.encoders.checkpoint import MODEL_FILE, DualCheckpoint, bert_config, dual_from_bert
-from models.encoders.config import DualConfig
-from models.encoders.dual import random_dual
 from models.encoders.joint import EncoderSpec, open_dual
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
@@ -57,8 +56,7 @@ def start_checkpoint(
         ConfigError: the sizes are impossible, or the BERT cannot be read or does not fit.
     """
     try:
-        config = DualConfig(
-            **sizes.model_dump(exclude={"vocab_size"}),
+        config = sizes.to_config(
             vocab_size=tokenizer.vocab_size,
             feature_dim=feature_dim,
             backbone=backbone,
@@ -66,7 +64,7 @@ def start_checkpoint(
             sep_id=tokenizer.sep_id,
         )
         if bert is None:
-            encoder, start_weights = random_dual(config, seed), f"random:seed={seed}"
+            encoder, start_weights = random_encoder(config, seed), f"random:seed={seed}"
         else:
             encoder, start_weights = dual_from_bert(bert, config=bert_config(bert, config), seed=seed)
     except ValueError as error:

@@ -29,6 +29,7 @@ DOORS = {
     "transformers": ["models/"],
     "pickle": ["models/backbones/restricted_pickle.py"],
     "tensorboardX": ["stages/training/scalars.py"],
+    "spacy": ["stages/text/spacy_tagger.py"],
 }
 
 

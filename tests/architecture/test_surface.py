@@ -30,7 +30,8 @@ OPTIONS = {
     "retry": ["--config", "--json", "--set"],
     "prune": ["--config", "--json", "--set", "--yes"],
     "query": [
-        "--bundle", "--config", "--encoder", "--hits", "--json", "--like", "--paragraph", "--set", "--tokenizer", "-k",
+        "--bundle", "--config", "--encoder", "--hits", "--json", "--like", "--paragraph", "--rerank", "--set",
+        "--tokenizer", "-k",
     ],
     "serve": ["--bundle", "--config", "--encoder", "--host", "--media", "--port", "--set", "--tokenizer"],
     "pool": ["--config", "--json", "--name"],

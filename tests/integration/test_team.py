@@ -1,12 +1,16 @@
 """Several processes train one model through Ray Train: the loss of the whole batch, kills, and refusals."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pyarrow.parquet as pq
 import pytest
+from ray.train import RunConfig, ScalingConfig, get_context
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from pipeline.executors.base import Progress, Report
 from pipeline.executors.ray import RayExecutor
@@ -15,6 +19,7 @@ from stages.artifacts.commit import publish
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs
 from stages.train import HISTORY, Train, TrainConfig, WorkersConfig
+from tests.objective_samples import OBJECTIVES, inputs_of, losses_of
 from tests.training_samples import do, make_inputs
 from tests.unit.test_train import SMALL, with_objective
 
@@ -58,14 +63,27 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     return losses(do(Train(QUIET), make_inputs(tmp_path_factory.mktemp("alone")))[0])
 
 
-def test_two_workers_have_the_loss_of_one(executor: RayExecutor, alone: np.ndarray, tmp_path: Path) -> None:
-    """Each encodes its pairs; the vectors of all are gathered."""
-    report, artifact = run(executor, of_two("pairs"), make_inputs(tmp_path))
-    assert report is not None
-    assert report.outcome == "committed", report
-    np.testing.assert_allclose(losses(artifact), alone, atol=1e-5)
-    assert not list(artifact.directory.staging_dir.glob("*"))
-    assert {file.name for file in artifact.records[0].files} >= {"model.safetensors", HISTORY}
+def _train_all(config: dict[str, Any]) -> None:
+    found = {name: losses_of(name, inputs) for name, inputs in config["inputs"].items()}
+    if get_context().get_world_rank() == 0:
+        Path(config["answer"]).write_text(json.dumps(found))
+
+
+def test_two_workers_have_the_loss_of_one_with_every_objective(executor: RayExecutor, tmp_path: Path) -> None:
+    """Gathered negatives, queues and fused pairs: six steps of two workers and of one with the double batch."""
+    inputs = {name: inputs_of(name, tmp_path / name) for name in OBJECTIVES}
+    answer = tmp_path / "losses.json"
+    TorchTrainer(
+        _train_all,
+        train_loop_config={"inputs": inputs, "answer": str(answer)},
+        torch_config=TorchConfig(backend="gloo"),
+        scaling_config=ScalingConfig(num_workers=2, resources_per_worker={"CPU": 1}),
+        run_config=RunConfig(name="objectives", storage_path=str(tmp_path / "storage")),
+    ).fit()
+    found = json.loads(answer.read_text())
+    assert found.keys() == OBJECTIVES.keys()
+    for name in OBJECTIVES:
+        np.testing.assert_allclose(found[name], losses_of(name, inputs[name]), atol=1e-5, err_msg=name)
 
 
 def test_whole_batches_are_dealt_and_a_killed_worker_changes_nothing(
@@ -84,6 +102,8 @@ def test_whole_batches_are_dealt_and_a_killed_worker_changes_nothing(
     assert report is not None
     assert report.outcome == "committed", report
     np.testing.assert_allclose(losses(artifact), alone, atol=1e-5)
+    assert not list(artifact.directory.staging_dir.glob("*"))
+    assert {file.name for file in artifact.records[0].files} >= {"model.safetensors", HISTORY}
 
 
 def _trains(process: psutil.Process) -> bool:

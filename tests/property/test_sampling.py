@@ -37,7 +37,11 @@ def videos(draw):
         end_s.append(clock + gap_s + duration_s)
         tokens.append(np.arange(num_tokens, dtype=np.int64) + 1000 * len(tokens))
         clock += gap_s + 0.7 * duration_s
-    return Captions(start_s=np.array(start_s), end_s=np.array(end_s), tokens=tokens), spans, damaged
+    captions = Captions(
+        start_s=np.array(start_s), end_s=np.array(end_s), tokens=np.concatenate(tokens).astype(np.int32),
+        bounds=np.cumsum([0, *map(len, tokens)]), narrations=np.arange(len(tokens), dtype=np.int32),
+    )  # fmt: skip
+    return captions, spans, damaged
 
 
 @settings(max_examples=150, deadline=None)
@@ -51,7 +55,7 @@ def test_a_pair_keeps_every_promise(video, seed):
     for draw in range(4):
         pair = sample_pair(captions, usable, spans, damaged, PUBLISHED, sample_generator(seed, 0, "v", draw))
         assert 1 <= len(pair.tokens) <= 61
-        grown = np.concatenate([captions.tokens[i] for i in range(pair.first_caption, pair.last_caption + 1)])
+        grown = captions.between(pair.first_caption, pair.last_caption)
         np.testing.assert_array_equal(pair.tokens, grown[:61])
         assert not damaged[pair.start_row : pair.end_row].any()
         run = intact_run(pair.start_row, damaged)
@@ -65,7 +69,7 @@ def test_the_window_touches_the_text_when_nothing_is_damaged(video, seed):
     captions, spans, _ = video
     damaged = np.zeros(len(spans), dtype=bool)
     usable = usable_captions(captions, spans, damaged)
-    assert len(usable) == len(captions.tokens)
+    assert len(usable) == len(captions)
     pair = sample_pair(captions, usable, spans, damaged, PUBLISHED, sample_generator(seed, 1, "v", 0))
     low, high = rows_of_span(spans, captions.start_s[pair.first_caption], captions.end_s[pair.last_caption])
     assert pair.start_row <= min(high, len(spans) - 1)
@@ -77,12 +81,12 @@ def test_the_window_touches_the_text_when_nothing_is_damaged(video, seed):
 def test_text_growth_stops_at_the_first_of_its_reasons(video, seed):
     captions, _, _ = video
     generator = sample_generator(seed, 0, "v", 0)
-    centre = int(generator.integers(len(captions.tokens)))
+    centre = int(generator.integers(len(captions)))
     limits = OverlapSampling(min_text_tokens=20, max_text_tokens=20, max_text_span_s=25.0)
     first, last = grow_text(captions, centre, limits, generator)
-    assert 0 <= first <= centre <= last < len(captions.tokens)
-    lengths = [len(t) for t in captions.tokens[first : last + 1]]
-    all_taken = (first, last) == (0, len(captions.tokens) - 1)
+    assert 0 <= first <= centre <= last < len(captions)
+    lengths = [len(captions.between(place, place)) for place in range(first, last + 1)]
+    all_taken = (first, last) == (0, len(captions) - 1)
     assert sum(lengths) >= 20 or captions.end_s[last] - captions.start_s[first] >= 25.0 or all_taken
     if first < last:
         assert sum(lengths) - max(lengths[0], lengths[-1]) < 20

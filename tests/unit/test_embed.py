@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from models.encoders.build import random_encoder
 from models.encoders.checkpoint import DualCheckpoint, load_dual, save_dual
 from models.encoders.config import DualConfig
-from models.encoders.dual import random_dual
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.artifacts.commit import StagedOutput, publish
 from stages.artifacts.hashing import fingerprint
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     )  # fmt: skip
     save_dual(
         DualCheckpoint(
-            encoder=random_dual(config, 0), tokenizer=tokenizer, start_weights="random:seed=0", trained=False
+            encoder=random_encoder(config, 0), tokenizer=tokenizer, start_weights="random:seed=0", trained=False
         ),
         path,
     )

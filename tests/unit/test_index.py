@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from models.encoders.build import random_encoder
 from models.encoders.checkpoint import DualCheckpoint, save_dual
 from models.encoders.config import DualConfig
-from models.encoders.dual import random_dual
 from models.encoders.joint import EncoderSpec, JointEncoder, open_encoder
 from models.encoders.tokenizer import CaptionTokenizer
 from pipeline.units import plan_stage, waves
@@ -375,7 +375,7 @@ def tiny_checkpoint() -> DualCheckpoint:
         feature_dim=4,
     )
     return DualCheckpoint(
-        encoder=random_dual(config, seed=0), tokenizer=tokenizer, start_weights="random:seed=0", trained=True
+        encoder=random_encoder(config, seed=0), tokenizer=tokenizer, start_weights="random:seed=0", trained=True
     )
 
 

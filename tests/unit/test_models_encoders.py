@@ -16,9 +16,10 @@ from models.backbones.initialise import he_initialise
 from models.backbones.s3d import S3D, random_s3d
 from models.backbones.s3d_text import hashed_word_id
 from models.backbones.weights import file_sha256
+from models.encoders.build import random_encoder
 from models.encoders.checkpoint import DualCheckpoint, bert_config, dual_from_bert, load_dual, load_published, save_dual
 from models.encoders.config import DualConfig
-from models.encoders.dual import DualEncoder, random_dual
+from models.encoders.dual import DualEncoder
 from models.encoders.joint import EncoderSpec, S3DText, open_encoder
 from models.encoders.tokenizer import CaptionTokenizer
 from models.encoders.word_pieces import SPECIAL_TOKENS, train_word_pieces
@@ -38,7 +39,7 @@ def tokenizer() -> CaptionTokenizer:
 @pytest.fixture(scope="module")
 def checkpoint(tokenizer: CaptionTokenizer) -> DualCheckpoint:
     return DualCheckpoint(
-        encoder=random_dual(SIZES, 0), tokenizer=tokenizer, start_weights="random:seed=0", trained=False
+        encoder=random_encoder(SIZES, 0), tokenizer=tokenizer, start_weights="random:seed=0", trained=False
     )
 
 
@@ -61,7 +62,7 @@ def same(one: DualEncoder, other: DualEncoder) -> bool:
 def test_a_head_is_saved_with_its_encoder(checkpoint: DualCheckpoint, tmp_path: Path) -> None:
     plain = checkpoint
     config = replace(plain.encoder.config, num_labels=5)
-    headed = replace(plain, encoder=random_dual(config, 3))
+    headed = replace(plain, encoder=random_encoder(config, 3))
     save_dual(headed, tmp_path / "head")
     save_dual(plain, tmp_path / "plain")
     loaded = load_dual(tmp_path / "head").encoder
@@ -91,9 +92,9 @@ def test_trained_weights_are_not_random(checkpoint: DualCheckpoint) -> None:
 
 
 def test_random_encoders_follow_their_seed() -> None:
-    first = random_dual(SIZES, 0)
-    assert same(first, random_dual(SIZES, 0))
-    others = [random_dual(SIZES, seed).video_encoder.videomlp.linear1.weight for seed in (1, 2, 2**32)]
+    first = random_encoder(SIZES, 0)
+    assert same(first, random_encoder(SIZES, 0))
+    others = [random_encoder(SIZES, seed).video_encoder.videomlp.linear1.weight for seed in (1, 2, 2**32)]
     assert all(not torch.equal(first.video_encoder.videomlp.linear1.weight, other) for other in others)
     assert not torch.equal(others[0], others[1])
     assert not torch.equal(
@@ -166,7 +167,7 @@ def test_both_towers_start_from_a_bert(tmp_path: Path) -> None:
     name = "encoder.layer.0.attention.self.query.weight"
     for tower in (encoder.video_encoder.bert, encoder.text_encoder):
         assert torch.equal(tower.state_dict()[name], tensors[f"bert.{name}"])
-    token_mlp = random_dual(config, 0).video_encoder.videomlp.linear1.weight
+    token_mlp = random_encoder(config, 0).video_encoder.videomlp.linear1.weight
     assert torch.equal(encoder.video_encoder.videomlp.linear1.weight, token_mlp)
 
 
@@ -266,7 +267,7 @@ def test_a_dual_checkpoint_is_opened(checkpoint: DualCheckpoint, tmp_path: Path)
 
 
 def test_a_published_file_is_opened_with_its_vocabulary(tokenizer: CaptionTokenizer, tmp_path: Path) -> None:
-    encoder = random_dual(replace(SIZES, hidden_size=64, num_heads=1, vocab_size=120), 0)
+    encoder = random_encoder(replace(SIZES, hidden_size=64, num_heads=1, vocab_size=120), 0)
     saved = {f"mmmodel.{name}": value.half() for name, value in encoder.state_dict().items()}
     torch.save({"model": saved, "args": None}, tmp_path / "checkpoint_best.pt")
     (tmp_path / "vocab.txt").write_text("\n".join(train_word_pieces(SENTENCES, 60)), encoding="utf-8")

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.encoders.build import random_encoder
 from models.encoders.config import DualConfig
-from models.encoders.dual import TwoWayEncoder, random_dual
+from models.encoders.dual import TwoWayEncoder
 from models.encoders.packed import Run, pack, unpack, views
 
 SIZES = DualConfig(
@@ -50,7 +51,7 @@ def test_nothing_to_pack_is_named(sequences: list[Tensor]) -> None:
 @pytest.mark.parametrize("shared", [False, True])
 def test_encoders_give_the_same_vectors_and_gradients_as_with_padding(shared: bool) -> None:
     config = DualConfig(**{**SIZES.to_json(), "shared": shared})
-    encoder = random_dual(config, 0)
+    encoder = random_encoder(config, 0)
     windows = [torch.randn(length, 10, generator=seeded(length)) for length in LENGTHS]
     texts = [torch.randint(4, 60, (length + 2,), generator=seeded(length)) for length in LENGTHS]
 
@@ -71,7 +72,7 @@ def test_encoders_give_the_same_vectors_and_gradients_as_with_padding(shared: bo
 
 
 def test_the_shared_encoder_tells_captions_from_windows_by_type_and_position() -> None:
-    encoder = random_dual(DualConfig(**{**SIZES.to_json(), "shared": True}), 0)
+    encoder = random_encoder(DualConfig(**{**SIZES.to_json(), "shared": True}), 0)
     assert {name.split(".")[0] for name in encoder.state_dict()} == {"video_encoder"}
     text = pack([torch.tensor([2, 9, 3])])
     encoder.encode_packed_text(text).sum().backward()
@@ -85,7 +86,7 @@ def test_the_shared_encoder_tells_captions_from_windows_by_type_and_position() -
 
 
 def test_dropout_falls_on_packed_tokens_while_training() -> None:
-    encoder = random_dual(SIZES, 0).train()
+    encoder = random_encoder(SIZES, 0).train()
     windows = pack([torch.randn(5, 10, generator=seeded())])
     assert not torch.equal(encoder.encode_packed_video(windows), encoder.encode_packed_video(windows))
     encoder.eval()

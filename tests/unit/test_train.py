@@ -156,7 +156,7 @@ def test_a_missing_splits_file_and_a_missing_bert_are_named(tmp_path):
     inputs = make_inputs(tmp_path)
     with pytest.raises(ConfigError, match=r"\[train\] splits = .*nowhere.csv: there is no such file"):
         Train(SMALL.model_copy(update={"splits": tmp_path / "nowhere.csv"})).units(inputs)
-    with pytest.raises(ConfigError, match=r"\[train\] bert = .*nowhere: there is no such folder"):
+    with pytest.raises(ConfigError, match=r"\[train.objective\] .*nowhere: there is no such folder"):
         Train(with_objective(bert=tmp_path / "nowhere")).units(inputs)
 
 

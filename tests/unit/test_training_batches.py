@@ -8,7 +8,7 @@ from models.encoders.packed import unpack
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
 from stages.training.batches import PairSource, collate, pad_windows
-from stages.training.dataset import feature_entries, join_videos, narrations_by_video
+from stages.training.dataset import NarrationsByVideo, feature_entries, join_videos
 from stages.training.layout import ShuffledLayout
 from stages.training.sampling import OverlapSampling
 from stages.training.team import Part
@@ -27,7 +27,7 @@ def videos(tmp_path, tokenizer):
     inputs = make_inputs(tmp_path, 10, damaged={"v02": [3, 4, 5], "v04": list(range(9))})
     return join_videos(
         feature_entries(inputs["features.s3d"], "s3d"),
-        narrations_by_video(inputs["paragraphs"]),
+        NarrationsByVideo(inputs["paragraphs"]),
         lambda texts: [tokenizer.pieces(text) for text in texts],
         SAMPLING,
     )

@@ -5,7 +5,7 @@ import pytest
 
 from stages.artifacts.sealed import Artifact
 from stages.errors import Corrupt
-from stages.training.dataset import TimedText, feature_entries, join_videos, narrations_by_video, tokenise
+from stages.training.dataset import NarrationsByVideo, TimedText, feature_entries, join_videos, tokenise
 from stages.training.sampling import OverlapSampling
 from tests.training_samples import STEPS, make_features, make_inputs, make_paragraphs, rows_of
 
@@ -38,12 +38,12 @@ def test_an_artifact_of_another_backbone_is_refused(tmp_path):
 def test_videos_are_joined_by_id_and_those_that_say_or_show_nothing_are_left_out(tmp_path):
     inputs = make_inputs(tmp_path, 4, silent=("v01",), damaged={"v02": list(range(9)), "v03": [0, 1, 2]})
     videos = join_videos(
-        feature_entries(inputs["features.s3d"], "s3d"), narrations_by_video(inputs["paragraphs"]), words, PUBLISHED
+        feature_entries(inputs["features.s3d"], "s3d"), NarrationsByVideo(inputs["paragraphs"]), words, PUBLISHED
     )
     assert [video.video_id for video in videos] == ["v00", "v03"]
     assert videos[0].usable.tolist() == [0, 1, 2]
     assert videos[1].usable.tolist() == [0, 1, 2]  # the first ends at 5.0 s and is drawn up to row 3, as published
-    assert len(videos[0].captions.tokens) == 3
+    assert len(videos[0].captions) == 3
 
 
 def test_narrations_are_cut_as_published_and_empty_ones_are_dropped():
@@ -54,13 +54,14 @@ def test_narrations_are_cut_as_published_and_empty_ones_are_dropped():
     ]
     captions = tokenise(said, words, PUBLISHED)
     assert captions.start_s.tolist() == [0.0, 2.0]
-    assert captions.tokens[0].tolist() == [95]
-    assert captions.tokens[1].tolist() == [1] * 32
+    assert captions.between(0, 0).tolist() == [95]
+    assert captions.between(1, 1).tolist() == [1] * 32
+    assert captions.narrations.tolist() == [0, 2]
 
 
 def test_narrations_come_by_video_in_the_order_of_time(tmp_path):
     inputs = make_inputs(tmp_path, 3)
-    narrations = narrations_by_video(make_paragraphs(inputs.store, 3))
+    narrations = NarrationsByVideo(make_paragraphs(inputs.store, 3))
     assert sorted(narrations) == ["v00", "v01", "v02"]
     for i in range(3):
         rows = narrations[f"v{i:02d}"]

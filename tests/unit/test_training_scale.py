@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from models.encoders.build import random_encoder
 from models.encoders.config import DualConfig
-from models.encoders.dual import random_dual
 from models.encoders.packed import pack
 from stages.errors import Corrupt
 from stages.training.batches import PairBatch
@@ -96,7 +96,7 @@ def nearly_constant_batch():
 
 def test_folding_changes_no_vector(nearly_constant_batch):
     batch, scale = nearly_constant_batch
-    scaled = ScaledEncoder(random_dual(SIZES, 0), Standardise(scale, 6))
+    scaled = ScaledEncoder(random_encoder(SIZES, 0), Standardise(scale, 6))
     with torch.inference_mode():
         before, text = scaled(batch)
         scaled.fold()
@@ -113,7 +113,7 @@ def test_folding_changes_no_vector(nearly_constant_batch):
 def test_unfolding_changes_no_vector_either(nearly_constant_batch):
     """An encoder that takes features as they are goes on with standardised ones."""
     batch, scale = nearly_constant_batch
-    trained = ScaledEncoder(random_dual(SIZES, 0), Standardise(scale, 6))
+    trained = ScaledEncoder(random_encoder(SIZES, 0), Standardise(scale, 6))
     trained.fold()
     again = Standardise(scale, 6)
     with torch.inference_mode():
@@ -122,7 +122,7 @@ def test_unfolding_changes_no_vector_either(nearly_constant_batch):
         after, _ = ScaledEncoder(trained.encoder, again)(batch)
     assert (after - before).abs().max() < 1e-2 * before.std(dim=0).mean()
     weight = trained.encoder.video_encoder.videomlp.linear1.weight
-    torch.testing.assert_close(weight, random_dual(SIZES, 0).video_encoder.videomlp.linear1.weight)
+    torch.testing.assert_close(weight, random_encoder(SIZES, 0).video_encoder.videomlp.linear1.weight)
 
 
 def test_without_a_scale_features_are_taken_as_they_are():

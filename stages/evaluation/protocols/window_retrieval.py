@@ -11,9 +11,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.evaluation.records import F64, I64, EvaluatedVideo, EvaluationSet, ProtocolResult
-from stages.evaluation.retrieval import Definition, Items, similarity_words, vector_retrieval
-from stages.evaluation.scoring import ProtocolSettings, missing_counts, too_small
+from stages.evaluation.records import F64, I64, EvaluatedVideo, EvaluationSet, PairScorer, ProtocolResult
+from stages.evaluation.retrieval import (
+    Definition,
+    Items,
+    inner_products,
+    ranked_result,
+    similarity_words,
+    vector_retrieval,
+)
+from stages.evaluation.scoring import ProtocolSettings, ScoreRows, missing_counts, rank_queries, too_small
 
 _RIGHT = "right are the windows whose centre lies in the narration's span, or else the one that overlaps it most"
 _DEFINITIONS = {
@@ -72,6 +79,56 @@ def window_retrieval(evaluation: EvaluationSet, settings: ProtocolSettings) -> l
     ]
 
 
+def fused_window_retrieval(evaluation: EvaluationSet, settings: ProtocolSettings) -> list[ProtocolResult]:
+    """Measure text to window once more, with the best windows of each sentence scored again, if the encoder can.
+
+    Args:
+        evaluation: The split.
+        settings: Cut-offs and bootstrap.
+
+    Returns:
+        `text_to_window.fused`, or nothing: the encoder does not read a sentence and a window together.
+    """
+    fused = evaluation.fused
+    if fused is None or too_small(evaluation):
+        return []
+    narrations, windows = _items(evaluation.videos)
+    asked = [(row, right) for row, right in enumerate(_relevance(evaluation.videos)[0]) if right.size]
+    if not asked:
+        return []
+    queries = narrations.take([row for row, _ in asked])
+    ranked = rank_queries(
+        _fused_scores(queries, windows, fused),
+        query_ids=queries.ids,
+        gallery_ids=windows.ids,
+        relevant=[right for _, right in asked],
+    )
+    scored = f"the {fused.most} best windows by inner product" if fused.most else "all windows"
+    definition = Definition(
+        name="text_to_window.fused",
+        title="Sentence → window, read together",
+        definition=_DEFINITIONS["text_to_window"],
+        similarity=f"{scored}, scored again by the encoder's fusion, its token score and its sentence score",
+    )
+    missing = missing_counts(evaluation) | {_LEFT_OUT["text_to_window"]: len(narrations.ids) - len(asked)}
+    return [ranked_result(definition, ranked, settings, missing=missing, texts={**windows.texts, **queries.texts})]
+
+
+def _fused_scores(queries: Items, windows: Items, fused: PairScorer) -> ScoreRows:
+    """Scores that put the windows which are scored again before all others."""
+    plain = inner_products(queries.vectors, windows.vectors)
+
+    def score(rows: slice) -> NDArray[np.floating]:
+        scores = plain(rows).astype(np.float64)
+        for row, name in zip(scores, queries.ids[rows], strict=True):
+            best = np.argsort(-row, kind="stable")[: fused.most or None]
+            again = fused.scores(queries.texts[name], [windows.ids[column] for column in best])
+            row[best] = again - again.min() + row.max() + 1
+        return scores
+
+    return score
+
+
 def _items(videos: Sequence[EvaluatedVideo]) -> tuple[Items, Items]:
     """All narrations and all windows; a window says what is said in the middle of it."""
     told = [video for video in videos if video.narration_ids]
@@ -122,8 +179,8 @@ def _direction(
     definition, (queries, gallery) = _definition(name, evaluation), items
     if not asked:
         return definition.result(not_evaluated="no narration of the split overlaps a window", missing=missing)
-    queries = Items(ids=tuple(queries.ids[row] for row in asked), vectors=queries.vectors[asked], texts=queries.texts)
-    return vector_retrieval(definition, queries, gallery, [relevant[row] for row in asked], settings, missing=missing)
+    right = [relevant[row] for row in asked]
+    return vector_retrieval(definition, queries.take(asked), gallery, right, settings, missing=missing)
 
 
 def _definition(name: str, evaluation: EvaluationSet) -> Definition:

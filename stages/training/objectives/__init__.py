@@ -5,8 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from stages.training.objectives.base import ObjectiveSettings
+from stages.training.objectives.taco import TACoSettings
+from stages.training.objectives.tempclr import TempCLRSettings
 from stages.training.objectives.videoclip import VideoCLIPSettings
 
-__all__ = ["Objective", "ObjectiveSettings", "VideoCLIPSettings"]
+__all__ = ["Objective", "ObjectiveSettings", "TACoSettings", "TempCLRSettings", "VideoCLIPSettings"]
 
-Objective = Annotated[VideoCLIPSettings, Field(discriminator="kind")]
+Objective = Annotated[VideoCLIPSettings | TempCLRSettings | TACoSettings, Field(discriminator="kind")]

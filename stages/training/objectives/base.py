@@ -77,11 +77,16 @@ class ObjectiveSettings(StageConfig, ABC):
     """Settings of one objective; `kind` names it in a configuration."""
 
     kind: str
-    not_in_identity: ClassVar[frozenset[str]] = frozenset()
-    """Settings that name a file: its content counts, which `plan` puts into the identity."""
+    not_in_identity: ClassVar[Mapping[str, Any]] = {}
+    """Settings that name files, as pydantic's `exclude`: their content counts, which `plan` puts into the identity."""
 
     makes_encoder: ClassVar[bool] = True
     """Whether what it trains embeds windows and sentences, so that a run goes on to embed and index."""
+
+    @property
+    def needs_start(self) -> str:
+        """Why training cannot begin anew, as the end of a sentence; empty if it can."""
+        return ""
 
     @property
     @abstractmethod

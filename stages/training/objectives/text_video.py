@@ -9,9 +9,10 @@ from pydantic import Field, model_validator
 from stages.artifacts.hashing import fingerprint, hash_file
 from stages.contract import Inputs
 from stages.errors import ConfigError
-from stages.training.dataset import TimedText, narrations_by_video, unit_entries
+from stages.training.dataset import NarrationsByVideo, TimedText, unit_entries
 from stages.training.layout import num_batches
 from stages.training.objectives.base import Material, ObjectiveSettings, TrainSplit
+from stages.training.objectives.retrieval import RetrievalSettings
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
 
@@ -28,9 +29,10 @@ class TextVideoSettings(ObjectiveSettings):
             in. The published training does not; without it, features of random weights teach nothing.
         batch_videos: videos in a batch.
         sampling: pairs of a video.
+        retrieval: batches of similar videos; without this table, every batch is drawn from all.
     """
 
-    not_in_identity: ClassVar[frozenset[str]] = frozenset({"bert"})
+    not_in_identity: ClassVar[Mapping[str, Any]] = {"bert": True}
 
     backbone: Literal["s3d", "clip"] = "s3d"
     bert: Path | None = None
@@ -38,6 +40,7 @@ class TextVideoSettings(ObjectiveSettings):
     standardise_features: bool = True
     batch_videos: int = Field(default=32, ge=1)
     sampling: OverlapSampling = OverlapSampling()
+    retrieval: RetrievalSettings | None = None
 
     @model_validator(mode="after")
     def _samples_fit_the_towers(self) -> "TextVideoSettings":
@@ -62,7 +65,7 @@ class TextVideoSettings(ObjectiveSettings):
 
     def plan(self, inputs: Inputs, split: TrainSplit, *, accumulate: int) -> Material:
         """Take the narrated videos of the split that have features."""
-        narrations = narrations_by_video(inputs["paragraphs"])
+        narrations = NarrationsByVideo(inputs["paragraphs"])
         narrated = [video_id for video_id in split.video_ids if video_id in narrations]
         features = inputs[self.features]
         by_unit = {record.fingerprint: unit_entries(features, record, self.backbone) for record in features.records}
@@ -72,7 +75,7 @@ class TextVideoSettings(ObjectiveSettings):
             "bert": content_of_folder(self.bert),
             "features": sorted(name for name, entries in by_unit.items() if not entries.keys().isdisjoint(members)),
             "videos": fingerprint(members),
-            "narrations": fingerprint([_rows(narrations[video_id]) for video_id in members]),
+            "narrations": fingerprint([fingerprint(_rows(narrations[video_id])) for video_id in members]),
         }
         return Material(video_ids=members, identity=identity)
 
@@ -94,7 +97,7 @@ class TextVideoSettings(ObjectiveSettings):
 
 
 def content_of_folder(folder: Path | None) -> Mapping[str, str]:
-    """Hash of each file of a BERT's folder by name.
+    """Hash of each file of a model's folder by its path in there; nothing for None.
 
     Raises:
         ConfigError: there is no such folder.
@@ -102,8 +105,9 @@ def content_of_folder(folder: Path | None) -> Mapping[str, str]:
     if folder is None:
         return {}
     if not folder.is_dir():
-        raise ConfigError(f"[train] bert = {folder}: there is no such folder; expected a BERT in the hub's layout")
-    return {path.name: hash_file(path) for path in sorted(folder.iterdir()) if path.is_file()}
+        raise ConfigError(f"[train.objective] {folder}: there is no such folder; expected that of a model")
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
 
 
 def _rows(narrations: Iterable[TimedText]) -> Sequence[Any]:

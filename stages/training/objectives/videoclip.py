@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Any, Literal
 
 from stages.training.objectives.base import Opening
-from stages.training.objectives.retrieval import RetrievalSettings
 from stages.training.objectives.text_video import TextVideoSettings
 
 if TYPE_CHECKING:
@@ -11,20 +10,18 @@ if TYPE_CHECKING:
 
 
 class VideoCLIPSettings(TextVideoSettings):
-    """Windows against overlapping texts; the defaults are the published ones, retrieval apart.
+    """Windows against overlapping texts; the defaults are the published ones, but for `retrieval`.
 
     Attributes:
         directions: `both` for pre-training; the others fine-tune (T2V on retrieval data, V2T on question answering).
         reduction: of the two directions; `sum` as published.
         same_video_negatives: whether pairs of one video are each other's negatives, as published.
-        retrieval: batches of similar videos; without this table, every batch is drawn from all.
     """
 
     kind: Literal["videoclip"] = "videoclip"
     directions: Literal["both", "text_to_video", "video_to_text"] = "both"
     reduction: Literal["sum", "mean"] = "sum"
     same_video_negatives: bool = True
-    retrieval: RetrievalSettings | None = None
 
     def open(self, opening: Opening) -> "Task[Any]":
         """See `ObjectiveSettings`."""

@@ -1,10 +1,12 @@
 """What the tasks share that train an encoder of windows and texts: videos, tokenizer, start weights, encoder."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models.encoders.checkpoint import DualCheckpoint, save_dual
@@ -12,11 +14,12 @@ from models.encoders.dual import TwoWayEncoder
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
 from stages.training.batches import PairBatch
-from stages.training.dataset import TrainingVideo, feature_entries, join_videos, narrations_by_video
+from stages.training.dataset import NarrationsByVideo, TimedText, TrainingVideo, feature_entries, join_videos
 from stages.training.objectives.base import Opening
 from stages.training.objectives.text_video import TextVideoSettings
 from stages.training.scale import Standardise, measure_scale, sample_videos
 from stages.training.start import open_start, open_tokenizer, start_checkpoint
+from stages.training.task import BatchSource, BatchT, Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +29,14 @@ class TextVideo:
     Attributes:
         checkpoint: the encoder before its first step; training changes it in place.
         videos: what can be drawn from, by id.
+        narrations: what was said, by video id; `captions.narrations` of a video counts in them.
         scale: what its features are standardised with.
         facts: what a checkpoint says of the training.
     """
 
     checkpoint: DualCheckpoint
     videos: Sequence[TrainingVideo]
+    narrations: Mapping[str, Sequence[TimedText]]
     scale: Standardise
     facts: Mapping[str, Any]
 
@@ -50,23 +55,22 @@ def open_text_video(settings: TextVideoSettings, opening: Opening) -> TextVideo:
     wanted = set(opening.video_ids)
     features = opening.artifacts[settings.features]
     entries = {k: v for k, v in feature_entries(features, settings.backbone).items() if k in wanted}
-    told = narrations_by_video(opening.artifacts["paragraphs"])
-    narrations = {name: rows for name, rows in told.items() if name in wanted}
+    narrations = NarrationsByVideo(opening.artifacts["paragraphs"])
     started = open_start(opening.start, opening.tokenizer) if opening.start else None
-    sentences = (row.text for name in sorted(narrations) for row in narrations[name])
+    sentences = (row.text for video_id in opening.video_ids for row in narrations[video_id])
     tokenizer = started.tokenizer if started else open_tokenizer(settings.encoder, sentences, bert=settings.bert)
-    videos = join_videos(entries, narrations, lambda texts: [tokenizer.pieces(t) for t in texts], settings.sampling)
+    videos = join_videos(entries, narrations, tokenizer.pieces_of, settings.sampling)
     if not videos:
         raise ConfigError(f"train: none of {len(wanted)} narrated videos has an intact feature row where it is told")
     checkpoint = started or _begin_anew(settings, tokenizer, videos, opening.seed)
     check_fit(checkpoint.encoder, settings, videos[0])
     measured = measure_scale(sample_videos(videos, opening.seed)) if settings.standardise_features else None
-    linear = checkpoint.encoder.video_encoder.videomlp.linear1
+    linear = checkpoint.encoder.feature_layer
     scale = Standardise(measured, linear.in_features)
     if started:  # it reads features as they are
         scale.unfold_from(linear)
     facts = {"start_weights": checkpoint.start_weights, "preset": features.about["preset"]["name"]}
-    return TextVideo(checkpoint=checkpoint, videos=videos, scale=scale, facts=facts)
+    return TextVideo(checkpoint=checkpoint, videos=videos, narrations=narrations, scale=scale, facts=facts)
 
 
 def check_fit(encoder: TwoWayEncoder, settings: TextVideoSettings, video: TrainingVideo) -> None:
@@ -81,11 +85,12 @@ def check_fit(encoder: TwoWayEncoder, settings: TextVideoSettings, video: Traini
             f"[train] the features of {video.video_id} have {got} components, the encoder to start from reads "
             f"{expected}; extract with its preset, or start from another"
         )
-    drawn, most = settings.sampling.max_rows, encoder.config.max_video_len
-    if drawn > most:
-        raise ConfigError(
-            f"[train.objective] sampling.max_rows is {drawn}, but the encoder to start from takes {most} rows; lower it"
-        )
+    for name, most in (("max_rows", encoder.config.max_video_len), ("kept_text_tokens", encoder.config.max_text_len)):
+        drawn = getattr(settings.sampling, name)
+        if drawn > most:
+            raise ConfigError(
+                f"[train.objective] sampling.{name} is {drawn}, but the encoder to start from takes {most}; lower it"
+            )
 
 
 def _begin_anew(
@@ -97,25 +102,62 @@ def _begin_anew(
     )
 
 
-class ScaledEncoder(nn.Module):
+class PairEncoder(nn.Module, ABC):
+    """Encodes both sides of pairs.
+
+    Attributes:
+        dim: width of a vector.
+    """
+
+    dim: int
+
+    @abstractmethod
+    def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
+        """Return the vectors of windows and texts, (P, dim) each."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+
+class ScaledEncoder(PairEncoder):
     """An encoder on features that are put on one scale."""
 
     def __init__(self, encoder: TwoWayEncoder, scale: Standardise) -> None:
         super().__init__()
         self.encoder, self.scale = encoder, scale
+        self.dim = encoder.config.hidden_size
 
     def forward(self, batch: PairBatch) -> tuple[Tensor, Tensor]:
-        """Return the vectors of windows and texts, (P, E) each."""
+        """See `PairEncoder`."""
         return self.encoder.encode_packed_video(self.scale.packed(batch.windows)), self.encoder.encode_packed_text(
             batch.texts
         )
 
     def fold(self) -> None:
         """Let the encoder take features as they are; once, after training."""
-        self.scale.fold_into(self.encoder.video_encoder.videomlp.linear1)
+        self.scale.fold_into(self.encoder.feature_layer)
 
 
-def save_folded(checkpoint: DualCheckpoint, scaled: ScaledEncoder, folder: Path, training: Mapping[str, Any]) -> None:
-    """Write a trained encoder that takes features as they are."""
-    scaled.cpu().fold()
-    save_dual(checkpoint, folder, training=training)
+class EncoderTask(Task[BatchT]):
+    """A task that trains an encoder, and saves it so that it takes features as they are."""
+
+    def __init__(self, built: TextVideo, module: nn.Module, source: BatchSource[BatchT]) -> None:
+        """Join what was built.
+
+        Args:
+            built: the checkpoint that is trained.
+            module: gives the loss; its `scaled` is the `ScaledEncoder` of the checkpoint.
+            source: its batches.
+        """
+        self._checkpoint = built.checkpoint
+        self.module, self.source = module, source
+        self.video_ids, self.facts = built.video_ids, built.facts
+
+    def save(self, folder: Path, training: Mapping[str, Any]) -> None:
+        """See `Task`."""
+        scaled = self.module.scaled
+        assert isinstance(scaled, ScaledEncoder)
+        scaled.cpu().fold()
+        save_dual(self._checkpoint, folder, training=training)

@@ -3,23 +3,19 @@
 Source: VideoCLIP, arXiv:2109.14084. Departs in one option: features may be standardised (see `stages.training.scale`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from models.losses.videoclip import VideoCLIPLoss
 from stages.training.batches import Draw, FrameTokens, PairBatch, PairSource, collate
-from stages.training.layout import EpochLayout, ShuffledLayout
 from stages.training.objectives.base import Opening
 from stages.training.objectives.videoclip import VideoCLIPSettings
-from stages.training.similar import SimilarLayout
-from stages.training.task import Loss, Task
-from stages.training.tasks.text_video import ScaledEncoder, TextVideo, open_text_video, save_folded
-from stages.training.tasks.video_vectors import VideoVectors
+from stages.training.task import Loss
+from stages.training.tasks.layouts import open_layout
+from stages.training.tasks.text_video import EncoderTask, ScaledEncoder, open_text_video
 from stages.training.team import Part, Team
 
 
@@ -72,20 +68,7 @@ class VideoCLIPModule(nn.Module):
         return Loss(total=self.loss(video, text, batch.owners))
 
 
-class VideoCLIPTask(Task[ContrastBatch]):
-    """VideoCLIP, ready to be trained."""
-
-    def __init__(self, built: TextVideo, module: VideoCLIPModule, source: PairSource[ContrastBatch]) -> None:
-        self._checkpoint = built.checkpoint
-        self.module: VideoCLIPModule = module
-        self.source, self.video_ids, self.facts = source, built.video_ids, built.facts
-
-    def save(self, folder: Path, training: Mapping[str, Any]) -> None:
-        """See `Task`."""
-        save_folded(self._checkpoint, self.module.scaled, folder, training)
-
-
-def open_videoclip(settings: VideoCLIPSettings, opening: Opening) -> VideoCLIPTask:
+def open_videoclip(settings: VideoCLIPSettings, opening: Opening) -> EncoderTask[ContrastBatch]:
     """Build the task; see `ObjectiveSettings.open`."""
     built = open_text_video(settings, opening)
     scaled = ScaledEncoder(built.checkpoint.encoder, built.scale)
@@ -94,32 +77,4 @@ def open_videoclip(settings: VideoCLIPSettings, opening: Opening) -> VideoCLIPTa
     assembly = ContrastAssembly(built.checkpoint.tokenizer.framed, same_video_negatives=settings.same_video_negatives)
     layout = open_layout(settings, built, scaled, opening)
     source = PairSource(built.videos, settings.sampling, layout, assembly, seed=opening.seed)
-    return VideoCLIPTask(built, module, source)
-
-
-def open_layout(settings: VideoCLIPSettings, built: TextVideo, scaled: ScaledEncoder, opening: Opening) -> EpochLayout:
-    """Which videos make a batch: drawn from all, or similar ones."""
-    shuffled = ShuffledLayout(built.video_ids, settings.batch_videos, multiple=opening.accumulate, seed=opening.seed)
-    similar = settings.retrieval
-    if similar is None:
-        return shuffled
-    vectors_of = VideoVectors(
-        scaled=scaled,
-        videos={video.video_id: video for video in built.videos},
-        sampling=settings.sampling.model_copy(
-            update={"alignment": "exact", "draws_per_video": similar.draws_per_video}
-        ),
-        frame=built.checkpoint.tokenizer.framed,
-        batch_pairs=similar.batch_pairs,
-        team=opening.team,
-        seed=opening.seed,
-    )
-    return SimilarLayout(
-        built.video_ids,
-        shuffled,
-        vectors_of,
-        similar,
-        batch_videos=settings.batch_videos,
-        multiple=opening.accumulate,
-        seed=opening.seed,
-    )
+    return EncoderTask(built, module, source)
