@@ -40,8 +40,9 @@ NUM_STEPS = len(STEPS)
 def train_encoder(root: Path) -> Path:
     """A folder with an encoder that has learnt what the steps look like."""
     optimisation = SMALL.optimisation.model_copy(update={"steps": 120, "decay_steps": 120})
-    sizes = SMALL.encoder.model_copy(update={"max_video_len": 32})
-    config = SMALL.model_copy(update={"optimisation": optimisation, "encoder": sizes})
+    sizes = SMALL.objective.encoder.model_copy(update={"max_video_len": 32})
+    objective = SMALL.objective.model_copy(update={"encoder": sizes})
+    config = SMALL.model_copy(update={"optimisation": optimisation, "objective": objective})
     artifact, _ = do(Train(config), make_inputs(root / "store"))
     folder = root / "encoder"
     folder.mkdir()
