@@ -17,8 +17,9 @@ from PIL import Image
 
 from stages.artifacts.report_sections import Picture, Section, Table, section_of_json
 from stages.evaluation.charts import clock, loss_curve, nice_ticks, rank_bins
+from stages.evaluation.expected import Verdict
 from stages.evaluation.own_set import measure
-from stages.evaluation.records import EvaluationSet
+from stages.evaluation.records import EvaluationSet, Score
 from stages.evaluation.report import FailureCount, History, Provenance, ReportContent, render_report
 from stages.evaluation.results import metrics_document, rank_rows
 from stages.evaluation.scoring import ProtocolSettings
@@ -149,12 +150,23 @@ def test_axes() -> None:
     assert loss_curve(np.array([1]), np.array([0.5])).startswith("<svg")
 
 
+def everything(score: Score) -> Score:
+    """A score with all that can stand beside it."""
+    return replace(score, legacy=1.0, baselines={"index, 16 of 1024 lists": 0.5, "always background": 0.1})
+
+
 @pytest.mark.browser
 @pytest.mark.parametrize("width", [390, 1280])
 def test_fits_the_screen(tmp_path: Path, width: int) -> None:
     page = tmp_path / "report.html"
     # A script of the test's own, in an outer page, since a headless window cannot be made as narrow as a phone.
-    page.write_text(page_of(make_set(noise=0.5, num_scenes=12)))
+    evaluation = make_set(noise=0.5, num_scenes=12)
+    full = [replace(result, scores=tuple(map(everything, result.scores))) for result in measure(evaluation, SETTINGS)]
+    verdict = Verdict(
+        protocol="paragraph_to_video.caption_average", metric="median_rank", method="VideoCLIP, third-party run",
+        ours=100.0, theirs=22.37, tolerance=0.5, source="Xu et al., VideoCLIP, EMNLP 2021",
+    )  # fmt: skip
+    page.write_text(page_of(evaluation, results=full, verdicts=[verdict]))
     probe = tmp_path / "probe.html"
     probe.write_text(
         f'<iframe id="f" src="report.html" style="width:{width}px;height:900px;border:0"></iframe><p id="out">?</p>'
