@@ -16,7 +16,7 @@ from stages.contract import Inputs, Stage
 from stages.embed import Embed
 from stages.errors import ConfigError
 from stages.evaluate import Evaluate
-from stages.extract import Extract
+from stages.extract import FRAMES, Extract
 from stages.import_features import plan_import
 from stages.index import Index
 from stages.ingest import Ingest
@@ -36,17 +36,14 @@ def resolve(config: RunConfig) -> RunConfig:
         ConfigError: the media folder, the captions or the encoder are not there.
     """
     config = _absolute(config)
-    if config.executor.kind == "inline" and config.train.workers.count > 1:
-        raise ConfigError(
-            f"[train] workers.count = {config.train.workers.count} needs [executor] kind = 'ray': inline is one process"
-        )
+    _check_training(config)
     config.evaluate.check_files()
     encoder = config.encoder
     if encoder == "auto":
         media = find_folder(config.ingest.media)
         found = holds_narration(media_dir=media, captions=config.align.captions)
         encoder = "train" if found else "s3d-text"
-    choice = parse_encoder(encoder, train_backbone=config.train.objective.backbone)
+    choice = parse_encoder(encoder, train_backbone=config.train.objective.encoder_backbone)
     extract = config.extract
     s3d = extract.s3d
     if choice.kind == "s3d-text" and choice.path:
@@ -56,8 +53,9 @@ def resolve(config: RunConfig) -> RunConfig:
     clip = extract.clip
     if choice.kind == "clip" and clip is None:
         clip = ClipConfig(model=choice.path or "")
-    backbones = extract.backbones if "backbones" in extract.model_fields_set else (choice.backbone,)
-    if choice.backbone not in backbones:
+    needed = () if _trains_no_encoder(config, choice) else (choice.backbone,)
+    backbones = extract.backbones if "backbones" in extract.model_fields_set else needed
+    if not set(needed) <= set(backbones):
         raise ConfigError(
             f"[extract] backbones = {list(backbones)}: the encoder {encoder!r} reads {choice.backbone!r} features; "
             "add it"
@@ -81,6 +79,25 @@ def _check_benchmarks(config: RunConfig, choice: EncoderChoice) -> None:
             )
 
 
+def _check_training(config: RunConfig) -> None:
+    """Refuse a training that this run cannot do, before anything is made for it."""
+    train = config.train
+    if config.executor.kind == "inline" and train.workers.count > 1:
+        raise ConfigError(
+            f"[train] workers.count = {train.workers.count} needs [executor] kind = 'ray': inline is one process"
+        )
+    if config.encoder == "train" and FRAMES in train.objective.reads and config.extract.frames is None:
+        raise ConfigError(
+            f"[train.objective] kind = {train.objective.kind!r} trains on pictures, but [extract.frames] is missing: "
+            "add it"
+        )
+
+
+def _trains_no_encoder(config: RunConfig, choice: EncoderChoice) -> bool:
+    """Whether the run ends with training: what it makes embeds nothing, but may extract in a next run."""
+    return choice.kind == "train" and not config.train.objective.makes_encoder
+
+
 def _absolute(model: Model) -> Model:
     """The same settings with absolute paths: a worker may have another working directory."""
     changed: dict[str, Any] = {}
@@ -97,12 +114,14 @@ def _absolute(model: Model) -> Model:
 
 def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
     """The stages of a resolved configuration, in the order in which they run."""
-    choice = parse_encoder(config.encoder, train_backbone=config.train.objective.backbone)
+    choice = parse_encoder(config.encoder, train_backbone=config.train.objective.encoder_backbone)
     trained = choice.kind == "train"
     media = config.ingest.media
     stages = [Ingest(config.ingest, rehash=rehash), *_feature_stages(config), Align(config.align, media=media)]
     if trained:
         stages.append(Train(config.train))
+    if _trains_no_encoder(config, choice):
+        return stages
     return [
         *stages,
         Embed(config.embed, encoder=choice),

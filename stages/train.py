@@ -191,7 +191,11 @@ class TrainWorker:
 
             history = self._train(task, out, team, on_step)
         self._write(task, history, out)
-        return _unused(set(unit.inputs) - set(task.video_ids))
+        cause, reason = task.unused
+        return [
+            Failure(input_id=video_id, cause=cause, message=f"{video_id}: {reason}, so it was not trained on")
+            for video_id in sorted(set(unit.inputs) - set(task.video_ids))
+        ]
 
     def assist(self, unit: Unit, out: Out) -> None:
         """Train with the process that writes."""
@@ -282,17 +286,6 @@ def _report(out: Out, report: "StepReport") -> None:
     if record.step % every == 0 or record.step == report.steps:
         terms = "".join(f" {name} {value:.3g}" for name, value in record.terms.items())
         out.report(record.step / report.steps, f"loss {record.loss:.2f}{terms}")
-
-
-def _unused(video_ids: Iterable[str]) -> list[Failure]:
-    return [
-        Failure(
-            input_id=video_id,
-            cause="no_usable_narration",
-            message=f"{video_id}: every feature row that its narrations touch is damaged, so it was not trained on",
-        )
-        for video_id in sorted(video_ids)
-    ]
 
 
 def _content_of(path: Path) -> Mapping[str, str]:

@@ -1,21 +1,27 @@
 """Each objective in small: settings that learn in seconds on the store of `training_samples`."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import MethodType
 from typing import Any
+
+from torch import nn
 
 from stages.contract import Inputs
 from stages.train import Train, TrainConfig
 from stages.training.loop import LoopSettings, train
-from stages.training.objectives import ObjectiveSettings, TACoSettings, TempCLRSettings, VideoCLIPSettings
+from stages.training.objectives import ObjectiveSettings, TACoSettings, TempCLRSettings, VCLRSettings, VideoCLIPSettings
 from stages.training.objectives.base import Opening
 from stages.training.objectives.retrieval import RetrievalSettings
 from stages.training.objectives.taco import TACoSizes
 from stages.training.objectives.tempclr import AlignmentSettings, SequenceSettings
+from stages.training.objectives.text_video import TextVideoSettings
+from stages.training.objectives.views import ViewSettings
 from stages.training.optimisation import Optimisation
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
 from stages.training.team import Team
-from tests.training_samples import make_inputs
+from tests.training_samples import make_frames, make_inputs
 
 SIZES = EncoderSizes(
     hidden_size=32, num_heads=2, intermediate_size=64, video_layers=1, text_layers=1, vocab_size=200,
@@ -47,6 +53,9 @@ OBJECTIVES["taco"] = TACoSettings(
     negatives=3,
     same_caption_negatives=False,
 )
+OBJECTIVES["vclr"] = VCLRSettings(
+    network="tiny", batch_videos=6, head_width=16, queue=12, momentum=0.9, views=ViewSettings(crop=32, least_area=0.5)
+)
 
 
 def config_of(name: str, **changes: Any) -> TrainConfig:
@@ -59,13 +68,18 @@ def config_of(name: str, **changes: Any) -> TrainConfig:
 
 def inputs_of(name: str, root: Path) -> Inputs:
     """What an objective reads, sealed."""
-    return make_inputs(root, 20, scenes=6)
+    inputs = make_inputs(root, 20, scenes=6)
+    if "frames" in OBJECTIVES[name].reads:
+        return replace(inputs, artifacts={**inputs.artifacts, "frames": make_frames(inputs.store, 20)})
+    return inputs
 
 
 def losses_of(name: str, inputs: Inputs) -> list[float]:
-    """The losses of six steps without dropout, of this process's team if it has one."""
-    sizes = OBJECTIVES[name].encoder.model_copy(update={"dropout": 0.0})
-    objective = OBJECTIVES[name].model_copy(update={"encoder": sizes})
+    """The losses of six steps without dropout and batch norm's batches, of this process's team if it has one."""
+    objective = OBJECTIVES[name]
+    if isinstance(objective, TextVideoSettings):
+        sizes = objective.encoder.model_copy(update={"dropout": 0.0})
+        objective = objective.model_copy(update={"encoder": sizes})
     config = config_of(name, objective=objective)
     stage = Train(config)
     (unit,) = stage.units(inputs)
@@ -77,5 +91,9 @@ def losses_of(name: str, inputs: Inputs) -> list[float]:
         start=None, tokenizer=None, seed=0, accumulate=1, team=team, sharers=team,
     )  # fmt: skip
     steps = config.optimisation.model_copy(update={"steps": 6})
-    history = train(objective.open(opening), LoopSettings(optimisation=steps, seed=0, team=team))
+    task = objective.open(opening)
+    for layer in task.module.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eval().train = MethodType(lambda self, mode=True: self, layer)
+    history = train(task, LoopSettings(optimisation=steps, seed=0, team=team))
     return [record.loss for record in history]

@@ -15,6 +15,7 @@ from stages.artifacts.sealed import Artifact, Description, PlannedUnit
 from stages.artifacts.shards import ShardWriter
 from stages.artifacts.tables import rows_table, write_table
 from stages.contract import Failure, Inputs, Stage, Unit
+from stages.media.jpeg import encode_jpeg
 from stages.text import artifact as text
 
 STEPS = ("cut the onion", "fry the egg", "wash a plate", "bake some bread", "stir hot soup", "peel two carrots")
@@ -138,6 +139,30 @@ def make_paragraphs(
 
     content = fingerprint([narrations, paragraphs])
     return seal(store, "paragraphs", {"00000": write}, fingerprints={"00000": content})
+
+
+def picture_of(position: int, number: int, side: int = 40) -> np.ndarray:
+    """Frame `number` of a video: its own coloured pattern, drifting, which tells videos and moments apart."""
+    y, x = np.mgrid[:side, :side] / side
+    generator = np.random.default_rng(position)
+    colours, waves = generator.uniform(0.2, 1, 3), generator.uniform(3, 14, 2)
+    wave = np.sin(waves[0] * x + waves[1] * y + 0.4 * number) / 2 + 0.5
+    return (255 * wave[..., None] * colours).astype(np.uint8)
+
+
+def make_frames(store: Store, num_videos: int, *, num_frames: int = 9, few: tuple[str, ...] = ()) -> Artifact:
+    """One shard of JPEGs; videos named by `few` have only five intact ones."""
+
+    def write(out: StagedOutput) -> None:
+        with ShardWriter(out.create("frames", "shards/frames.tar")) as shard:
+            for i in range(num_videos):
+                damaged = np.zeros(num_frames, dtype=bool)
+                damaged[5:] = f"v{i:02d}" in few
+                pictures = {f"f{n:05d}.jpg": encode_jpeg(picture_of(i, n), 90) for n in range(num_frames)}
+                times = np.arange(num_frames) / 3
+                shard.add(f"v{i:02d}", {**pictures, "times.npy": times, "damaged.npy": damaged, "json": {}})
+
+    return seal(store, "frames", {"00000": write}, fingerprints={"00000": fingerprint([num_videos, num_frames, few])})
 
 
 def make_inputs(root: Path, num_videos: int = 20, *, scenes: int = 3, **changes: Any) -> Inputs:

@@ -47,7 +47,11 @@ def load_resnet(path: Path, size: ResNetSize, *, sha256: str | None = None) -> R
 
 def trunk_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename a checkpoint's tensors to torchvision's names, without classifier and projection heads."""
+    return {name: value for name, value in torchvision_names(tensors).items() if not _HEAD.match(name)}
+
+
+def torchvision_names(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a checkpoint's tensors to torchvision's names, heads included; what belongs to no network is left out."""
     prefixes = (prefix for prefix in (_QUERY_NETWORK, _WRAPPED) if any(name.startswith(prefix) for name in tensors))
     prefix = next(prefixes, "")
-    named = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return {name: value for name, value in named.items() if not _HEAD.match(name)}
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

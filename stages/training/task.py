@@ -82,10 +82,12 @@ class Task(LoopTask[BatchT], ABC):
     Attributes:
         video_ids: the videos that it trains on, sorted.
         facts: what is said of the training in the checkpoint, such as the preset of the features; deterministic JSON.
+        unused: cause and reason of the failure of a video that was planned and cannot be trained on.
     """
 
     video_ids: Sequence[str]
     facts: Mapping[str, Any]
+    unused: tuple[str, str] = ("no_usable_narration", "every feature row that its narrations touch is damaged")
 
     @abstractmethod
     def save(self, folder: Path, training: Mapping[str, Any]) -> None:

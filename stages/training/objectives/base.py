@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Json, StageConfig
@@ -82,6 +82,11 @@ class ObjectiveSettings(StageConfig, ABC):
 
     makes_encoder: ClassVar[bool] = True
     """Whether what it trains embeds windows and sentences, so that a run goes on to embed and index."""
+
+    @property
+    def encoder_backbone(self) -> Literal["s3d", "clip"]:
+        """Whose features the encoder that it trains reads; it does not matter where there is none."""
+        return "s3d"
 
     @property
     def needs_start(self) -> str:

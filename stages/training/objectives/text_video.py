@@ -54,6 +54,11 @@ class TextVideoSettings(ObjectiveSettings):
         return self
 
     @property
+    def encoder_backbone(self) -> Literal["s3d", "clip"]:
+        """See `ObjectiveSettings`."""
+        return self.backbone
+
+    @property
     def features(self) -> str:
         """Label of the features."""
         return f"features.{self.backbone}"
