@@ -19,8 +19,9 @@ from models.alignment.sequences import F32, F64, I64, Precision, place_unit_rows
 LANES = 16
 """Videos in lockstep: two AVX-512 or four AVX2 registers of float64."""
 
-_BLOCK_COLUMNS = 4096
-"""Columns of one matrix product; a group that has more stands alone."""
+_BLOCK_COLUMNS = 1024
+"""Columns of one matrix product; a group that has more stands alone. A tile is then about square, which the BLAS, as it
+brings both sides of a product into its own order first, computes fastest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,21 +38,12 @@ class Block:
     starts: I64
     videos: I64
 
-    def columns_of(self, slot: int) -> I64:
-        """Columns of one lane's windows, in order.
-
-        Args:
-            slot: Group times `LANES`, plus lane.
-
-        Returns:
-            (N,) int64.
-        """
-        group, lane = divmod(slot, LANES)
-        windows = np.arange(self.lengths[group, lane])
-        ended = np.searchsorted(self.lengths[group], windows, side="right")
-        before = np.cumsum(LANES - ended) - (LANES - ended)
-        columns: I64 = self.starts[group] + before + lane - ended
-        return columns
+    def columns(self) -> list[I64]:
+        """Columns of the windows of each slot (group times `LANES`, plus lane), in order of time: (N,) int64 each."""
+        ends = np.cumsum(self.lengths.ravel())
+        flat = np.empty(int(ends[-1]), dtype=np.int64)
+        _place_columns(self.lengths, self.starts, ends - self.lengths.ravel(), flat)
+        return np.split(flat, ends[:-1])
 
     def unit_columns(self, videos: Sequence[F32], dtype: Precision) -> F32:
         """The block's windows at length 1 in the order of its columns.
@@ -67,9 +59,9 @@ class Block:
             ValueError: a row holds NaN or infinity.
         """
         rows = np.zeros((int(self.starts[-1]), videos[0].shape[1]), dtype=dtype)
-        for slot, video in enumerate(self.videos.tolist()):
+        for columns, video in zip(self.columns(), self.videos.tolist(), strict=True):
             if video >= 0:
-                place_unit_rows(videos[video], self.columns_of(slot), rows)
+                place_unit_rows(videos[video], columns, rows)
         return rows
 
 
@@ -98,6 +90,19 @@ def plan_blocks(lengths: I64) -> list[Block]:
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]  # numba has no types
+def _place_columns(lengths: I64, starts: I64, first: I64, columns: I64) -> None:
+    """Write the columns of every slot one behind the other; `first` says where a slot's begin."""
+    for group in range(len(lengths)):
+        ended, column = 0, starts[group]
+        for window in range(lengths[group, -1]):
+            for lane in range(ended, LANES):
+                columns[first[group * LANES + lane] + window] = column + lane - ended
+            column += LANES - ended
+            while ended < LANES and lengths[group, ended] == window + 1:
+                ended += 1
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def lane_costs(similarity: NDArray[np.floating], cost: F64) -> None:
     """Write 1 - similarity of each lane; a loop of its own, because one that also widens is not vectorised.
 

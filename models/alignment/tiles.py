@@ -60,17 +60,39 @@ def score_matrix(
     rows = stack_unit_rows(texts, precision)
     scores = np.empty((len(texts), len(videos)))
 
-    def score_block(block: Block) -> None:
-        columns = block.unit_columns(videos, precision)
-        for first, last in text_tiles(text_starts, len(columns)):
-            similarity = rows[text_starts[first] : text_starts[last]] @ columns.T
-            found = _run(kernel, similarity, text_starts[first : last + 1], block, drop_costs)
-            _scatter(found[0], block, scores[first:last])
+    def score_blocks(blocks: Sequence[Block]) -> None:
+        product = _Product(precision)
+        for block in blocks:
+            columns = block.unit_columns(videos, precision)
+            for first, last in text_tiles(text_starts, len(columns)):
+                similarity = product(rows[text_starts[first] : text_starts[last]], columns)
+                found = _run(kernel, similarity, text_starts[first : last + 1], block, drop_costs)
+                _scatter(found[0], block, scores[first:last])
 
+    blocks = plan_blocks(video_lengths)
+    if threads == 1:  # in this thread: in a new one the BLAS would touch new buffers, which costs as much as a tile
+        score_blocks(blocks)
+        return scores
     with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(score_block, plan_blocks(video_lengths)):
+        for _ in pool.map(score_blocks, [blocks[thread::threads] for thread in range(threads)]):
             pass
     return scores
+
+
+class _Product:
+    """Products of tiles in one buffer: memory that is given back is fetched page by page when it is asked for again."""
+
+    def __init__(self, dtype: Precision) -> None:
+        self._cells: NDArray[np.floating] = np.empty(0, dtype)
+
+    def __call__(self, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.floating]:
+        """(R, E) and (C, E) -> (R, C), which lasts until the next call."""
+        size = len(rows) * len(columns)
+        if self._cells.size < size:
+            self._cells = np.empty(size, self._cells.dtype)
+        out = self._cells[:size].reshape(len(rows), len(columns))
+        product: NDArray[np.floating] = np.matmul(rows, columns.T, out=out)
+        return product
 
 
 def score_similarity(
@@ -104,9 +126,9 @@ def score_similarity(
     scores, totals = np.empty((2, len(text_lengths), len(video_lengths)))
     for block in plan_blocks(np.diff(ends)):
         columns = np.zeros((len(similarity), int(block.starts[-1])), similarity.dtype)
-        for slot, video in enumerate(block.videos.tolist()):
+        for places, video in zip(block.columns(), block.videos.tolist(), strict=True):
             if video >= 0:
-                columns[:, block.columns_of(slot)] = similarity[:, ends[video] : ends[video + 1]]
+                columns[:, places] = similarity[:, ends[video] : ends[video + 1]]
         found = _run(kernel, columns, starts, block, drop_costs)
         _scatter(found[0], block, scores)
         _scatter(found[1], block, totals)
