@@ -76,7 +76,7 @@ def place_unit_rows(vectors: NDArray[np.floating], rows: I64, target: NDArray[np
     Args:
         vectors: (N, E).
         rows: (N,) int64 rows of `target`.
-        target: (M, E) float32 or float64; divided in float64, then rounded.
+        target: (M, E) float32 or float64; scaled in float64, then rounded.
 
     Raises:
         ValueError: a vector holds NaN or infinity.
@@ -100,9 +100,9 @@ def _place(vectors: F32, rows: I64, target: F64) -> bool:
         norm = np.sqrt(_sum_of_squares(vector))
         if not np.isfinite(norm):
             return False
-        divisor = norm if norm > 0.0 else 1.0
+        factor = 1.0 / norm if norm > 0.0 else 1.0
         for e in range(len(vector)):
-            unit[e] = np.float64(vector[e]) / divisor
+            unit[e] = np.float64(vector[e]) * factor
     return True
 
 

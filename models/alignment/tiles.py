@@ -166,5 +166,5 @@ def _run(kernel: Kernel, similarity: NDArray[np.floating], text_starts: I64, blo
 
 def _scatter(found: F64, block: Block, target: F64) -> None:
     """Bring the lanes of a block back to the caller's order of videos."""
-    real = block.videos >= 0
-    target[:, block.videos[real]] = found[:, real]
+    num_empty = int((block.videos < 0).sum())  # they come first
+    target[:, block.videos[num_empty:]] = found[:, num_empty:]
