@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.alignment.caption_average import caption_average_kernel, caption_average_matrix
+from models.alignment.drop_dtw import cost_percentile, drop_dtw_score_matrix
 from models.alignment.dtw import dtw_kernel, dtw_reference, dtw_score_matrix
-from models.alignment.otam import otam_score_matrix
+from models.alignment.otam import otam_kernel, otam_score_matrix
 from models.alignment.tiles import score_similarity
 from tests.alignment_samples import each_pair, random_set, random_similarity
 
@@ -86,11 +87,16 @@ def test_equal_predecessors_are_chosen_as_the_oracle_chooses() -> None:
             assert scores[i, j] == dtw_reference(cost).score
 
 
-def test_caption_average_of_given_similarities() -> None:
-    case = random_similarity(np.random.default_rng(2))
-    scores, _ = score_similarity(caption_average_kernel, *case)
-    for i, j, cost in each_pair(*case):
-        assert scores[i, j] == pytest.approx((1 - cost).max(axis=1).mean(), rel=1e-12)
+def test_caption_average_equals_the_oracle_on_ten_thousand_pairs() -> None:
+    rng, num_cases = np.random.default_rng(2), 0
+    while num_cases < 10_000:
+        case = random_similarity(rng)
+        scores, totals = score_similarity(caption_average_kernel, *case)
+        for i, j, cost in each_pair(*case):
+            best = [max(1 - value for value in row) for row in cost.tolist()]
+            assert abs(scores[i, j] - sum(best) / len(best)) <= 1e-5 * max(abs(value) for value in best)
+            assert abs(totals[i, j] - sum(best)) <= 1e-5 * sum(abs(value) for value in best)
+            num_cases += 1
 
 
 def test_a_constant_changes_no_ranking_of_caption_average() -> None:
@@ -99,7 +105,10 @@ def test_a_constant_changes_no_ranking_of_caption_average() -> None:
     assert np.array_equal(before.argsort(axis=1), after.argsort(axis=1))
 
 
-@pytest.mark.parametrize("scorer", [dtw_score_matrix, otam_score_matrix, caption_average_matrix])
+SCORERS = [dtw_score_matrix, otam_score_matrix, caption_average_matrix]
+
+
+@pytest.mark.parametrize("scorer", SCORERS)
 def test_batches_threads_and_tiles_change_nothing(scorer, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     texts, videos = random_set(np.random.default_rng(4), num_texts=23, num_videos=50)
     whole = scorer(texts, videos)
@@ -113,11 +122,27 @@ def test_batches_threads_and_tiles_change_nothing(scorer, monkeypatch: pytest.Mo
     assert scorer(texts, videos, precision="float32") == pytest.approx(whole, rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("scorer", [dtw_score_matrix, otam_score_matrix, caption_average_matrix])
-def test_a_positive_factor_changes_no_ranking(scorer) -> None:  # type: ignore[no-untyped-def]
+def drop_scores(texts, videos, **kwargs) -> np.ndarray:  # type: ignore[no-untyped-def]
+    price = cost_percentile(texts, videos, 30.0)
+    return drop_dtw_score_matrix(texts, videos, drop_clip=price, drop_sentence=price, **kwargs)
+
+
+@pytest.mark.parametrize("scorer", [*SCORERS, drop_scores])
+@pytest.mark.parametrize("factor", [0.37, 3.0, 1e4])
+def test_a_positive_factor_changes_no_ranking(scorer, factor: float) -> None:  # type: ignore[no-untyped-def]
     texts, videos = random_set(np.random.default_rng(6), num_texts=10, num_videos=40)
-    scaled = [video * np.float32(0.37) for video in videos]
-    assert np.array_equal(scorer(texts, videos).argsort(axis=1), scorer(texts, scaled).argsort(axis=1))
+    scaled = [[rows * np.float32(factor) for rows in part] for part in (texts, videos)]
+    assert np.array_equal(scorer(texts, videos).argsort(axis=1), scorer(*scaled).argsort(axis=1))
+
+
+@pytest.mark.parametrize("kernel", [caption_average_kernel, dtw_kernel, otam_kernel])
+def test_a_pair_has_the_same_score_alone_and_among_longer_ones(kernel) -> None:  # type: ignore[no-untyped-def]
+    """Nothing is padded: what stands beside a pair in a tile, however long, does not reach it."""
+    similarity, texts, videos = random_similarity(np.random.default_rng(8))
+    scores, totals = score_similarity(kernel, similarity, texts, videos)
+    for i, j, cost in each_pair(similarity, texts, videos):
+        alone = score_similarity(kernel, 1.0 - cost, [len(cost)], [cost.shape[1]])
+        assert (alone[0].item(), alone[1].item()) == (scores[i, j], totals[i, j])
 
 
 def test_empty_sets_and_what_does_not_fit() -> None:
