@@ -7,15 +7,19 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 
 from pipeline.cli import app
 from pipeline.config import load_config
+from stages.evaluate import EvaluateConfig
+from stages.evaluation.expected import read_tables
+from stages.evaluation.protocols.registry import PROTOCOLS
 from tests.small_run import SmallRun
 
 ROOT = Path(__file__).parents[2]
@@ -71,6 +75,18 @@ def test_readme_is_short_and_names_no_machine() -> None:
     assert len(README.splitlines()) <= 250
     for path in [*ROOT.glob("*.md"), *ROOT.glob("configs/*"), ROOT / "Makefile"]:
         assert not re.search(r"\.\./shared|/work/|/root/", path.read_text()), path
+
+
+def test_benchmarks_of_the_readme_can_be_configured() -> None:
+    """The example is valid, its published rows exist, and the table leaves no protocol out."""
+    example = tomllib.loads(re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)[0])
+    config = EvaluateConfig.model_validate(example["evaluate"])
+    assert config.expected is not None
+    tables = read_tables(ROOT / config.expected)
+    for row in config.benchmarks[0].published:
+        assert row.method in tables[row.table].methods
+    names = [get_args(settings.model_fields["name"].annotation)[0] for settings in PROTOCOLS]
+    assert not [name for name in names if f"`{name}`" not in README]
 
 
 def shell_commands() -> list[str]:
