@@ -17,7 +17,7 @@ from stages.evaluation.scoring import ScoreRows
 from stages.retrieval.bundle import Bundle, open_bundle
 from stages.retrieval.ivf import IvfSettings
 from stages.retrieval.ivf_build import build_ivf
-from stages.retrieval.search import nominate
+from stages.retrieval.search import MAX_CANDIDATES, nearest_owners, nominate
 from stages.retrieval.vectors import VectorIndex
 
 
@@ -36,14 +36,18 @@ class ApproximateIndex(Protocol):
             The scores, and a name with the numbers of lists and probes; None if the index does not hold these items.
         """
 
-    def nominated(self, sentences: F32) -> tuple[frozenset[str], str] | None:
-        """Which videos an index offers to the exact alignment of a paragraph.
+    def offers(
+        self, texts: Sequence[F32], video_ids: Sequence[str], videos: Sequence[F32]
+    ) -> tuple[NDArray[np.bool_], str]:
+        """Which videos are offered to the exact alignment with a text; all if they are few.
 
         Args:
-            sentences: (S, E).
+            texts: P arrays (S, E).
+            video_ids: V ids.
+            videos: V arrays (N, E), their windows.
 
         Returns:
-            Video ids and a name; None if the index holds no videos.
+            (P, V) bool, and a name with the numbers of lists and probes.
         """
 
 
@@ -55,13 +59,26 @@ class IndexOfGallery:
 
     def products(self, queries: F32, gallery_ids: Sequence[str], gallery: F32) -> tuple[ScoreRows, str] | None:
         """See `ApproximateIndex`."""
-        index, facts = build_ivf(gallery, gallery_ids, _for_gallery(self._settings, len(gallery)))
-        columns = np.arange(len(gallery))
-        return _found(index, queries, columns, len(gallery)), f"index, {facts.nprobe} of {facts.nlist} lists"
+        index, name = self._build(gallery_ids, gallery)
+        return _found(index, queries, np.arange(len(gallery)), len(gallery)), name
 
-    def nominated(self, sentences: F32) -> tuple[frozenset[str], str] | None:
-        """It holds no videos."""
-        return None
+    def offers(
+        self, texts: Sequence[F32], video_ids: Sequence[str], videos: Sequence[F32]
+    ) -> tuple[NDArray[np.bool_], str]:
+        """See `ApproximateIndex`: by their windows alone, as no paragraphs of the gallery are indexed."""
+        owners = np.repeat(np.arange(len(videos)), [len(windows) for windows in videos])
+        window_ids = [f"{video_ids[owner]}/{row}" for row, owner in enumerate(owners.tolist())]
+        index, name = self._build(window_ids, np.concatenate(list(videos)))
+        offered = np.full((len(texts), len(videos)), len(videos) <= MAX_CANDIDATES)
+        if len(videos) > MAX_CANDIDATES:
+            everyone = frozenset(range(len(videos)))
+            for row, sentences in zip(offered, texts, strict=True):
+                row[list(nearest_owners(index, owners, sentences, among=everyone, wanted=MAX_CANDIDATES))] = True
+        return offered, name
+
+    def _build(self, ids: Sequence[str], vectors: F32) -> tuple[VectorIndex, str]:
+        index, facts = build_ivf(vectors, ids, _for_gallery(self._settings, len(vectors)))
+        return index, _name(facts.nprobe, facts.nlist)
 
 
 class IndexOfRun:
@@ -71,7 +88,7 @@ class IndexOfRun:
         self._bundle: Bundle = open_bundle(artifact.directory.path)
         self._row_of = {window_id: row for row, window_id in enumerate(self._bundle.window_ids)}
         ivf = self._bundle.record.ivf or {}
-        self._name = f"index, {ivf.get('nprobe')} of {ivf.get('nlist')} lists"
+        self._name = _name(ivf.get("nprobe"), ivf.get("nlist"))
 
     def products(self, queries: F32, gallery_ids: Sequence[str], gallery: F32) -> tuple[ScoreRows, str] | None:
         """See `ApproximateIndex`; the bundle holds windows, so it has no answer for a gallery of sentences."""
@@ -81,9 +98,16 @@ class IndexOfRun:
         columns[[self._row_of[name] for name in gallery_ids]] = np.arange(len(gallery_ids))
         return _found(self._bundle.clips, queries, columns, len(gallery_ids)), self._name
 
-    def nominated(self, sentences: F32) -> tuple[frozenset[str], str] | None:
-        """See `ApproximateIndex`."""
-        return frozenset(video.video_id for video in nominate(self._bundle, sentences)), self._name
+    def offers(
+        self, texts: Sequence[F32], video_ids: Sequence[str], videos: Sequence[F32]
+    ) -> tuple[NDArray[np.bool_], str]:
+        """See `ApproximateIndex`: as a query does it."""
+        named = [{video.video_id for video in nominate(self._bundle, sentences)} for sentences in texts]
+        return np.array([[video_id in ids for video_id in video_ids] for ids in named]), self._name
+
+
+def _name(nprobe: object, nlist: object) -> str:
+    return f"index, {nprobe} of {nlist} lists"
 
 
 def _for_gallery(settings: IvfSettings, num_items: int) -> IvfSettings:

@@ -80,7 +80,7 @@ def measure_benchmark(
         artifacts=artifacts,
         workspace=tools.workspace,
     )
-    return _content(benchmark, found, material, tools, _run(benchmark, material, settings), settings)
+    return _content(benchmark, found, material, tools, settings)
 
 
 def _without_damaged(found: Membership, damaged: frozenset[str]) -> Membership:
@@ -100,9 +100,9 @@ def _content(
     found: Membership,
     material: Material,
     tools: BenchmarkTools,
-    results: Sequence[ProtocolResult],
     settings: ProtocolSettings,
 ) -> ReportContent:
+    results = _run(benchmark, material, settings)
     encoder = benchmark.protocol.encoder_facts() or _encoder_facts(material)
     trained = tools.trained_on(encoder.random_weights) if material.encoder else frozenset()
     seen = tuple(source_id for source_id, video_id in found.joined.video_ids.items() if video_id in (trained or ()))

@@ -150,16 +150,12 @@ def _by_score(
     result = ranked_result(definition, _rank(asked, gallery, score_rows), settings, missing=missing, texts=asked.texts)
     if key != RERANKED_BY or settings.index is None:
         return result
-    offers = [settings.index.nominated(sentences) for sentences in asked.sentences]
-    named = [offer for offer in offers if offer is not None]
-    if len(named) < len(offers):
-        return result
+    offered, name = settings.index.offers(asked.sentences, gallery.ids, gallery.windows)
 
     def score_offered(rows: slice) -> F64:
-        offered = np.array([[video in ids for video in gallery.ids] for ids, _ in named[rows]])
-        return np.where(offered, score_rows(rows), -np.inf)
+        return np.where(offered[rows], score_rows(rows), -np.inf)
 
-    return beside(result, named[0][1], _rank(asked, gallery, score_offered), settings)
+    return beside(result, name, _rank(asked, gallery, score_offered), settings)
 
 
 def _rank(asked: SequenceQueries, gallery: SequenceGallery, score_rows: ScoreRows) -> RankedQueries:

@@ -4,7 +4,7 @@ Everything here is numpy; the encoder, which only the first and the last need, g
 answered in two steps: FAISS nominates videos, then every window of each nominee is aligned with the sentences exactly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -18,7 +18,7 @@ from stages.retrieval.best_moments import hit_of, ranked_moments
 from stages.retrieval.bundle import Bundle, IndexedVideo
 from stages.retrieval.moments import moment_around
 from stages.retrieval.results import Answer, Hit, ParagraphHit, SentenceSpan
-from stages.retrieval.vectors import Vectors
+from stages.retrieval.vectors import VectorIndex, Vectors
 
 if TYPE_CHECKING:
     from models.encoders.joint import JointEncoder
@@ -201,8 +201,7 @@ def _best_moments(
 def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDATES) -> list[IndexedVideo]:
     """Videos worth an exact alignment, in manifest order: all if they are few enough.
 
-    Else those with a paragraph among the best for the sentences' mean, and those with a window among the best for any
-    sentence; windows are retrieved until there are enough videos, since neighbours in time are alike.
+    Else those with a paragraph among the best for the sentences' mean, and as many again with a window near a sentence.
 
     Args:
         bundle: The index.
@@ -213,13 +212,33 @@ def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDA
     if len(with_windows) <= max_candidates:
         return with_windows
     paragraph_rows = bundle.paragraphs.search(vectors.mean(axis=0, keepdims=True), max_candidates)[1]
-    for_paragraph = {bundle.paragraph_videos[row] for row in paragraph_rows[0]}
-    num_windows = max_candidates
+    told = {bundle.paragraph_videos[row] for row in paragraph_rows[0]}
+    others = {place for place, video in enumerate(bundle.videos) if video.video_id not in told}
+    near = nearest_owners(bundle.clips, bundle.owners, vectors, among=others, wanted=max_candidates)
+    nominated = told | {bundle.videos[owner].video_id for owner in near}
+    return [video for video in with_windows if video.video_id in nominated]
+
+
+def nearest_owners(
+    index: VectorIndex, owners: NDArray[np.int64], vectors: Vectors, *, among: Set[int], wanted: int
+) -> Set[int]:
+    """Owners of the windows that are nearest to any sentence.
+
+    Windows are retrieved until there are enough owners, since neighbours in time are alike.
+
+    Args:
+        index: Of N windows.
+        owners: (N,) int64, whose each window is.
+        vectors: float32 (S, E) of the sentences.
+        among: Owners that count.
+        wanted: How many, about; fewer if the index finds no more.
+    """
+    num_windows = wanted
     while True:
-        rows = bundle.clips.search(vectors, num_windows)[1]
-        nominated = for_paragraph | {bundle.videos[owner].video_id for owner in set(bundle.owners[rows[rows >= 0]])}
-        if len(nominated) >= max_candidates + len(for_paragraph) or num_windows >= bundle.clips.num_rows:
-            return [video for video in with_windows if video.video_id in nominated]
+        rows = index.search(vectors, num_windows)[1]
+        found = among & set(owners[rows[rows >= 0]].tolist())
+        if len(found) >= wanted or num_windows >= index.num_rows:
+            return found
         num_windows *= 4
 
 

@@ -9,7 +9,7 @@ from stages.evaluation.approximate import IndexOfGallery, IndexOfRun
 from stages.evaluation.own_set import measure
 from stages.evaluation.scoring import ProtocolSettings
 from stages.retrieval.ivf import IvfSettings
-from tests.benchmark_samples import CorpusConfig, SmallBenchmarks
+from tests.benchmark_samples import CorpusConfig, SmallBenchmarks, metrics_of
 from tests.evaluation_samples import make_set
 from tests.small_run import SmallRun, copy_run
 from tests.training_samples import STEPS
@@ -34,6 +34,22 @@ def test_all_lists_find_everything_and_one_list_loses_what_lies_elsewhere() -> N
     np.testing.assert_allclose(found[met], exact[10:30][met], rtol=1e-4, atol=1e-4)
 
 
+def test_an_index_offers_the_videos_whose_windows_are_nearest() -> None:
+    """The oracle is the exact order of all windows; visiting every list finds it, visiting one does not."""
+    rng = np.random.default_rng(3)
+    videos = [rng.standard_normal((4, 16)).astype(np.float32) for _ in range(150)]
+    ids = [f"v{number:03d}" for number in range(150)]
+    texts = [rng.standard_normal((1, 16)).astype(np.float32) for _ in range(5)]
+    all_lists, name = IndexOfGallery(IvfSettings(nlist=8, nprobe=8)).offers(texts, ids, videos)
+    one_list, _ = IndexOfGallery(IvfSettings(nlist=8, nprobe=1)).offers(texts, ids, videos)
+    assert name == "index, 8 of 8 lists"
+    nearest = [np.argsort(-(np.concatenate(videos) @ text[0]))[:400] // 4 for text in texts]  # 100, then 400 windows
+    np.testing.assert_array_equal(all_lists, [np.isin(np.arange(150), owners) for owners in nearest])
+    assert (all_lists.sum(axis=1) >= 100).all()
+    assert (one_list.sum(axis=1) < 100).all()
+    assert one_list.any(axis=1).all()
+
+
 def test_its_numbers_stand_beside_the_exact_ones_and_change_none() -> None:
     evaluation = make_set(noise=0.6, num_pairs=20)
     plain = measure(evaluation, ProtocolSettings())
@@ -44,16 +60,18 @@ def test_its_numbers_stand_beside_the_exact_ones_and_change_none() -> None:
     recall = next(score for score in window.scores if score.name == "R@10")
     assert recall.baselines["index, 1 of 16 lists"] < recall.value
     by_dtw = next(result for result in with_index if result.name == "paragraph_to_video.dtw")
-    assert by_dtw.scores[0].baselines == {}  # an index of windows alone offers no videos
+    assert by_dtw.scores[0].baselines == {"index, 1 of 16 lists": by_dtw.scores[0].value}  # few: all are aligned
 
 
 def test_a_benchmark_is_asked_through_an_index_like_the_run_s(tmp_path: Path, step_encoder: Path) -> None:
     told = youcook2(tmp_path / "y.json", {f"v{i}": [(0, 5, STEPS[i])] for i in range(6)})
     small = SmallBenchmarks(root=tmp_path / "store", encoder=step_encoder, corpus=CorpusConfig(videos=VIDEOS))
     settings = {"index": {"kind": "ivf", "nlist": 3, "nprobe": 3}}
-    metrics = small.measure(clip_benchmark(told), **settings)
-    scores = metrics["protocols"]["text_to_clip"]["scores"]
-    assert scores["R@1"]["baselines"] == {"index, 3 of 3 lists": scores["R@1"]["value"]}
+    whole = {**clip_benchmark(told, "whole"), "protocol": {"name": "full_video_retrieval"}}
+    outcome = small.run(clip_benchmark(told), whole, **settings)
+    for name, protocol in (("cooking", "text_to_clip"), ("whole", "full_video.dtw")):
+        score = metrics_of(outcome, name)["protocols"][protocol]["scores"]["R@1"]
+        assert score["baselines"] == {"index, 3 of 3 lists": score["value"]}
 
 
 @pytest.mark.timeout(900)

@@ -37,8 +37,12 @@ from stages.evaluation.segmentation import (
 )
 
 _ALWAYS = "always background"
+
 _DEGENERATE = 0.95
+"""Share of predicted background from which on a prediction says nothing."""
+
 _ONE_STEP = 0.5
+"""Share of one step among all predicted steps above which it is named."""
 
 Guess = Callable[[F32], tuple[I64, F64]]
 """(N, E) states -> (N,) labels and (N,) strengths."""

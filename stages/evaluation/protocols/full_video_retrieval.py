@@ -52,7 +52,7 @@ def full_video_retrieval(
     Args:
         material: a data set with captions that have times.
         config: whether background is kept, and how a video is cut.
-        settings: bootstrap and scorers; the cut-offs are those of `config`. A paragraph is not looked up in the index.
+        settings: bootstrap, scorers and index; the cut-offs are those of `config`.
 
     Returns:
         `full_video.` `caption_average`, `dtw`, `otam`, `drop_dtw`.
@@ -63,7 +63,7 @@ def full_video_retrieval(
         title=f"Paragraph → full video, background {config.background}",
         definition=_DEFINITIONS[config.background],
     )
-    results = paragraph_retrieval(evaluation, replace(settings, ks=config.ks, index=None), words)
+    results = paragraph_retrieval(evaluation, replace(settings, ks=config.ks), words)
     results = [replace(result, missing={"captions_without_rows": num_dropped}) for result in results]
     if not results[0].scores:
         return results
