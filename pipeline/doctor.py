@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -19,23 +18,12 @@ from stages.artifacts.manifest import read_videos
 from stages.contract import Inputs, Unit, Worker
 from stages.doctor.records import Check, Diagnosis, FileState, Forecast
 from stages.errors import ConfigError
-from stages.extract import (
-    FRAMES,
-    THUMBNAILS,
-    Extract,
-    ExtractConfig,
-    ExtractWorker,
-    make_consumer,
-    make_recipes,
-    required_consumers,
-    thumbnail_consumer,
-    training_consumer,
-)
-from stages.extract import open_backbone as open_network
+from stages.extract import Extract, ExtractConfig, ExtractWorker
 from stages.ingest import Ingest, IngestConfig
 from stages.media.candidates import Candidates, find_candidates
 from stages.media.presets import CLIP_PRESETS
-from stages.media.settings import S3DConfig
+from stages.media.recipes import decoder_name, make_consumer, make_recipes, required_consumers
+from stages.media.settings import FRAMES, S3D, THUMBNAILS, S3DConfig
 
 if TYPE_CHECKING:
     from stages.doctor.calibration import PlannedOutput
@@ -82,7 +70,7 @@ def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor],
     checks = check_machine(device=extract.device, decoder=extract.decoder) if settings.check_machine else []
     required = {label: consumer.to_json() for label, consumer in required_consumers(extract).items()}
     examine = ExamineSettings(
-        sample={"decoder": extract.decoder, "required": required},
+        sample={"decoder": decoder_name(extract), "required": required},
         deadline_s=settings.ingest.deadline_s,
         memory_mib=extract.memory_mib,
     )
@@ -109,14 +97,10 @@ class DecodeOnly(Extract):
 
 
 class _DecodeOnlyWorker(ExtractWorker):
-    def __init__(self, config: ExtractConfig, folder: Path) -> None:
-        super().__init__(config, folder)
-        self._open = cache(self._open_blind)
-
-    def _open_blind(self, label: str) -> "LoadedBackbone":
+    def _load(self, label: str) -> "LoadedBackbone":
         from stages.doctor.blind import blind_backbone
 
-        return blind_backbone(CLIP_PRESETS[self._config.s3d.preset] if label == "features.s3d" else None)
+        return blind_backbone(CLIP_PRESETS[self._config.s3d.preset] if label == S3D else None)
 
 
 def decode_all(
@@ -139,7 +123,7 @@ def decode_all(
     from stages.doctor.outcomes import apply_outcomes
 
     s3d = S3DConfig(preset=extract.s3d.preset, batch_size=extract.s3d.batch_size)
-    blind = {"s3d": s3d, "thumbnails": False, "precision": "float32", "device": "cpu", "threads": 1}
+    blind = {"s3d": s3d, "thumbnails": False, "precision": "float32", "device": "cpu"}
     settings = extract.model_copy(update=blind)
     with TemporaryDirectory(prefix="fabula-doctor-") as folder:
         store = Store(Path(folder))
@@ -161,7 +145,7 @@ def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Che
     """
     from stages.doctor.calibration import PlannedOutput
     from stages.doctor.machine import check_weights
-    from stages.media.makers import THUMBNAIL_QUALITY
+    from stages.media.backbones import open_backbone
 
     begun = time.monotonic()
     outputs, checks = [], []
@@ -170,7 +154,7 @@ def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Che
         try:
             recipe = _recipe(extract, label)
             weights = recipe["weights"]
-            loaded = open_network(extract, label)
+            loaded = open_backbone(extract, label)
         except ConfigError as problem:
             error = problem
         else:
@@ -179,11 +163,8 @@ def open_outputs(extract: ExtractConfig) -> "tuple[list[PlannedOutput], list[Che
                 PlannedOutput(label=label, consumer=consumer, batch_size=recipe["batch_size"], loaded=loaded)
             )
         checks.append(check_weights(label, weights, error, loaded.dim if loaded else None))
-    if (frames := extract.frames) is not None:
-        outputs.append(PlannedOutput(label=FRAMES, consumer=training_consumer(frames), quality=frames.quality))
-    if extract.thumbnails:
-        consumer = thumbnail_consumer(extract)
-        outputs.append(PlannedOutput(label=THUMBNAILS, consumer=consumer, quality=THUMBNAIL_QUALITY))
+    pictures = [FRAMES] * (extract.frames is not None) + [THUMBNAILS] * extract.thumbnails
+    outputs += [PlannedOutput(label=label, consumer=make_consumer(extract, label)) for label in pictures]
     return outputs, checks, time.monotonic() - begun
 
 
@@ -212,9 +193,8 @@ def _predict(
 
     measuring = CalibrationSettings(
         budget_s=settings.calibration_s,
-        decoder=extract.decoder,
+        decoder=decoder_name(extract),
         memory_mib=extract.memory_mib,
-        threads=extract.threads,
         load_s=load_s,
     )
     num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

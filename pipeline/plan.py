@@ -16,12 +16,12 @@ from stages.contract import Inputs, Stage
 from stages.embed import Embed
 from stages.errors import ConfigError
 from stages.evaluate import Evaluate
-from stages.extract import FRAMES, Extract
+from stages.extract import Extract
 from stages.import_features import plan_import
 from stages.index import Index
 from stages.ingest import Ingest
 from stages.media.candidates import find_folder
-from stages.media.settings import ClipConfig
+from stages.media.settings import FRAMES, ClipConfig
 from stages.text.presence import holds_narration
 from stages.train import Train
 from stages.training.choice import EncoderChoice, EncoderSettings, parse_encoder

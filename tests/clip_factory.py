@@ -1,5 +1,6 @@
 """Tiny CLIP and SigLIP models with random weights, saved as the hub lays them out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from tokenizers import pre_tokenizers
@@ -12,8 +13,11 @@ SENTENCES = (
 )  # fmt: skip
 
 
-def save_random_clip(folder: Path, seed: int = 0) -> Path:
-    """Save a CLIP of two layers a tower: images of 32 x 32 pixels, 24 joint dimensions, texts of 40 tokens at most."""
+def save_random_clip(folder: Path, seed: int = 0, vision: Mapping[str, int] | None = None) -> Path:
+    """Save a CLIP of two layers a tower: images of 32 x 32 pixels, 24 joint dimensions, texts of 40 tokens at most.
+
+    `vision` changes settings of the image tower (`image_size`, `hidden_size`, ...).
+    """
     from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -25,12 +29,13 @@ def save_random_clip(folder: Path, seed: int = 0) -> Path:
     ends = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": 1}
     config = CLIPConfig(
         text_config={**tower, **ends, "vocab_size": len(vocab), "max_position_embeddings": 40},
-        vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8},
+        vision_config={**tower, "image_size": IMAGE_SIZE, "patch_size": 8, **(vision or {})},
         projection_dim=DIM,
     )
     model = CLIPModel(config)
     he_initialise(model, seed)
-    size = {"size": {"shortest_edge": IMAGE_SIZE}, "crop_size": {"height": IMAGE_SIZE, "width": IMAGE_SIZE}}
+    side = config.vision_config.image_size
+    size = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
     for part in (model, tokenizer, CLIPImageProcessorPil(**size)):
         part.save_pretrained(folder)
     return folder

@@ -2,10 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +13,12 @@ from stages.doctor.records import FileState
 from stages.doctor.usage import MemoryWatch, children_cpu_s, others_cpu_s
 from stages.errors import SampleError
 from stages.media.backbones import LoadedBackbone
-from stages.media.batches import read_batch
+from stages.media.batches import Bytes, read_batch
 from stages.media.candidates import Candidates
 from stages.media.consumers import Consumer
 from stages.media.geometry import Rgb
 from stages.media.isolation import IsolatedPool
-from stages.media.jpeg import encode_jpeg
+from stages.media.messages import Message
 from stages.media.process import IsolationSettings
 from stages.media.sources import source_to_json
 
@@ -31,8 +30,8 @@ _MOST_PICTURES = 48
 _CROWDED = 20  # a thread that had less than a share like this waited for a card, not for a core
 _SHORT_S = 0.2  # CPU times are counted in hundredths of seconds
 
-Pictures = dict[str, list[Rgb]]
-"""Some of those that each output gets, by label."""
+Pictures = dict[str, list[Bytes]]
+"""Some of those that each output gets, pixels or JPEGs, by label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +42,13 @@ class PlannedOutput:
         label: such as `features.s3d`.
         consumer: which frames it wants.
         batch_size: clips that its network sees at once; 0 without a network.
-        loaded: the network; None for pictures that are only encoded.
-        quality: of their JPEGs.
+        loaded: the network; None for pictures that leave the decode process as JPEGs.
     """
 
     label: str
     consumer: Consumer
     batch_size: int = 0
     loaded: LoadedBackbone | None = None
-    quality: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +59,18 @@ class CalibrationSettings:
         budget_s: seconds that measuring may take, beside opening the networks and a last batch.
         decoder: of extract.
         memory_mib: of a decode process.
-        threads: of torch.
         load_s: seconds that opening the networks took.
     """
 
     budget_s: float = 30.0
     decoder: str = "pyav"
     memory_mib: int = 4096
-    threads: int = 1
     load_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeSample:
-    """A piece of a file that was decoded, scaled and sent for all outputs.
+    """A piece of a file that was decoded, scaled, perhaps encoded, and sent for all outputs.
 
     Attributes:
         file: which.
@@ -94,21 +89,21 @@ class Calibration:
 
     Attributes:
         samples: pieces that were decoded.
-        batch_s: seconds of one batch, by label.
-        picture_s: seconds that encoding one JPEG takes, by label.
-        picture_bytes: its mean size, by label.
+        batch_s: seconds of one batch in one thread, by label.
+        picture_bytes: mean size of a JPEG, by label.
         start_s: seconds until the first decode process was ready and the networks were open.
-        memory_bytes: of one worker with its decode process, at its peak.
+        memory_bytes: of one worker at its peak.
+        decoder_bytes: of one decode process at its peak.
         other_cores: cores that other programs took meanwhile.
         seconds: that all this took.
     """
 
     samples: list[DecodeSample] = field(default_factory=list)
     batch_s: dict[str, float] = field(default_factory=dict)
-    picture_s: dict[str, float] = field(default_factory=dict)
     picture_bytes: dict[str, float] = field(default_factory=dict)
     start_s: float = 0.0
     memory_bytes: int = 0
+    decoder_bytes: int = 0
     other_cores: float = 0.0
     seconds: float = 0.0
 
@@ -127,17 +122,18 @@ def calibrate(
     begun, busy_before = time.monotonic(), others_cpu_s()
     found = Calibration(start_s=settings.load_s)
     threads = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
+    torch.set_num_threads(1)
     with MemoryWatch() as memory:
         with _networks_busy(outputs):
             pictures = _time_decoding(candidates, files, outputs, settings, found)
-        _time_encoding(outputs, pictures, found)
         until = begun + settings.budget_s
         for output in outputs:
             if output.loaded is not None:
                 found.batch_s[output.label] = _time_batch(output, output.loaded, pictures.get(output.label, []), until)
+            elif jpegs := pictures.get(output.label):
+                found.picture_bytes[output.label] = float(np.mean([jpeg.nbytes for jpeg in jpegs]))
     torch.set_num_threads(threads)
-    found.memory_bytes = memory.peak_bytes
+    found.memory_bytes, found.decoder_bytes = memory.own_bytes, memory.children_bytes
     found.seconds = time.monotonic() - begun
     found.other_cores = max(others_cpu_s() - busy_before, 0.0) / found.seconds
     return found
@@ -204,7 +200,7 @@ def _time_decoding(
 
 
 def _time_piece(
-    messages: Iterator[tuple[Mapping[str, Any], bytearray]],
+    messages: Iterator[Message],
     file: FileState,
     outputs: Sequence[PlannedOutput],
     pictures: Pictures,
@@ -212,17 +208,15 @@ def _time_piece(
     """Time the messages of one file for a second or so; also gives the seconds until the first one."""
     asked = begun = time.monotonic()
     covered_s = cpu_before = 0.0
-    times = [output.consumer.times(file.end_s)[0] for output in outputs]
-    for header, payload in messages:
+    for message in messages:
+        header = message.header
         if header["kind"] == "plan":
             begun, cpu_before = time.monotonic(), children_cpu_s()
         elif header["kind"] == "batch":
-            batch = read_batch(header, payload)
-            request = header["request"]
-            kept = pictures.setdefault(outputs[request].label, [])
-            kept += [picture.copy() for picture in batch[: _MOST_PICTURES - len(kept)]]
-            last = min(header["first"] + len(batch), len(times[request])) - 1
-            covered_s = max(covered_s, float(times[request][last]))
+            kept = pictures.setdefault(outputs[header["request"]].label, [])
+            kept += [picture.copy() for picture in read_batch(message)[: _MOST_PICTURES - len(kept)]]
+            message.let_go()
+            covered_s = max(covered_s, header["times"][-1])
             if time.monotonic() - begun > _SAMPLE_S:
                 break
         else:
@@ -230,18 +224,6 @@ def _time_piece(
     clock_s, cpu_s = time.monotonic() - begun, children_cpu_s() - cpu_before
     busy_s = min(clock_s, cpu_s) if clock_s > _SHORT_S else clock_s
     return DecodeSample(file=file, video_s=covered_s, busy_s=busy_s), begun - asked
-
-
-def _time_encoding(outputs: Sequence[PlannedOutput], pictures: Pictures, found: Calibration) -> None:
-    for output in outputs:
-        if output.loaded is None and output.label in pictures:
-            taken, sizes = [], []
-            for picture in pictures[output.label]:
-                begun = time.monotonic()
-                sizes.append(len(encode_jpeg(picture, output.quality)))
-                taken.append(time.monotonic() - begun)
-            found.picture_bytes[output.label] = float(np.mean(sizes))
-            found.picture_s[output.label] = float(np.median(taken))  # the first one opens the library
 
 
 @contextmanager
@@ -277,7 +259,7 @@ def _batch(output: PlannedOutput, pictures: Sequence[Rgb]) -> Rgb:
 def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequence[Rgb], until: float) -> float:
     """Seconds of one batch: the first one warms up, and counts only if there is no time for another.
 
-    With one thread it is the CPU time of this one, so that other programs do not matter.
+    It is the CPU time of this thread, so that other programs do not matter.
     """
     batch = _batch(output, pictures)
     taken = []
@@ -285,7 +267,7 @@ def _time_batch(output: PlannedOutput, loaded: LoadedBackbone, pictures: Sequenc
         begun, cpu_before = time.monotonic(), time.thread_time()
         loaded.encode(batch)
         clock_s, cpu_s = time.monotonic() - begun, time.thread_time() - cpu_before
-        taken.append(cpu_s if torch.get_num_threads() == 1 and cpu_s > clock_s / _CROWDED else clock_s)
+        taken.append(cpu_s if cpu_s > clock_s / _CROWDED else clock_s)
         if time.monotonic() + clock_s > until:
             break
     return float(np.median(taken[1:] or taken))

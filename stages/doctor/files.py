@@ -102,5 +102,6 @@ def _examine(pool: IsolatedPool, candidates: Candidates, file: FoundFile, sample
         width=found["info"]["width"],
         height=found["info"]["height"],
         num_packets=found["num_packets"],
+        num_keyframes=found["num_keyframes"],
         scan_s=found["scan_s"],
     )

@@ -4,10 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from stages.doctor.calibration import Calibration, DecodeSample, PlannedOutput, work
 from stages.doctor.records import FileState, Forecast
+from stages.media.consumers import Clock
+from stages.media.ring import RING_BYTES
 
-_WAITING_BYTES = 64 << 20  # what decode_ahead lets wait for the network
 _TAR_BLOCK, _TAR_END, _NPY_HEADER, _JSON_BYTES, _RECORD_BYTES = 512, 10_240, 128, 450, 70
 
 
@@ -19,7 +22,7 @@ class RunShape:
         videos_per_shard: of extract.
         num_workers: units at once, as far as there are units.
         num_cores: of the machine.
-        threads: of torch, a worker.
+        threads: batches, and videos, that a worker has in hand at once.
     """
 
     videos_per_shard: int
@@ -33,8 +36,9 @@ def forecast(
 ) -> Forecast:
     """Predict time, disk and memory of extracting these files.
 
-    Time: a unit's files pass one decode process and then the networks, each as long as measured; units go to the next
-    free worker; all together take no less than their CPU seconds divided by the cores.
+    Time: a unit's files pass decode processes and then the networks, each as long as measured, as many of both at once
+    as a worker has threads; units go to the next free worker; all together take no less than their CPU seconds divided
+    by the cores.
 
     Args:
         files: usable ones, in path order, with `end_s` and `num_packets`.
@@ -48,8 +52,8 @@ def forecast(
     starts = range(0, len(files), shape.videos_per_shard)
     units = [(decode[k : k + shape.videos_per_shard], together[k : k + shape.videos_per_shard]) for k in starts]
     num_workers = max(min(shape.num_workers, len(units)), 1)
-    scheduled = _schedule([_unit_seconds(*unit) for unit in units], num_workers)
-    cpu_s = sum(decode) + sum(together) * shape.threads
+    scheduled = _schedule([_unit_seconds(*unit) / shape.threads for unit in units], num_workers)
+    cpu_s = sum(decode) + sum(together)
     free_cores = max(shape.num_cores - measured.other_cores, shape.num_cores / 2)
     return Forecast(
         num_videos=len(files),
@@ -59,7 +63,7 @@ def forecast(
         model_s={label: sum(seconds) for label, seconds in model.items()},
         start_s=measured.start_s,
         disk_bytes={output.label: _disk_bytes(files, output, measured, len(units)) for output in outputs},
-        memory_bytes=num_workers * (measured.memory_bytes + _WAITING_BYTES),
+        memory_bytes=num_workers * (measured.memory_bytes + shape.threads * (measured.decoder_bytes + RING_BYTES)),
         num_workers=num_workers,
         num_sampled=len(measured.samples),
         other_cores=measured.other_cores,
@@ -88,10 +92,15 @@ def _rate(samples: Sequence[DecodeSample]) -> float:
 
 
 def _model_seconds(file: FileState, output: PlannedOutput, measured: Calibration) -> float:
-    num_rows = len(output.consumer.spans(file.end_s))
     if not output.batch_size:
-        return num_rows * measured.picture_s.get(output.label, 0.0)
-    return math.ceil(num_rows / output.batch_size) * measured.batch_s.get(output.label, 0.0)
+        return 0.0
+    return _num_rows(file, output) / output.batch_size * measured.batch_s.get(output.label, 0.0)
+
+
+def _num_rows(file: FileState, output: PlannedOutput) -> int:
+    """Rows or pictures of a file, its keyframes taken to lie evenly."""
+    keyframes_s = np.linspace(0.0, file.end_s, file.num_keyframes, endpoint=False)
+    return len(output.consumer.plan(Clock(end_s=file.end_s, keyframes_s=keyframes_s)).spans)
 
 
 def _unit_seconds(decode: Sequence[float], model: Sequence[float]) -> float:
@@ -115,7 +124,7 @@ def _schedule(units: Sequence[float], num_workers: int) -> float:
 def _disk_bytes(files: Sequence[FileState], output: PlannedOutput, measured: Calibration, num_units: int) -> int:
     total = num_units * _TAR_END
     for file in files:
-        num_rows = len(output.consumer.spans(file.end_s))
+        num_rows = _num_rows(file, output)
         total += sum(_tar_bytes(size) for size in _member_sizes(num_rows, output, measured))
     return total
 

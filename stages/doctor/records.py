@@ -28,6 +28,7 @@ class FileState:
         width: pixels.
         height: pixels.
         num_packets: of its video stream.
+        num_keyframes: among them.
         scan_s: seconds that reading all its packets took.
     """
 
@@ -41,6 +42,7 @@ class FileState:
     width: int = 0
     height: int = 0
     num_packets: int = 0
+    num_keyframes: int = 0
     scan_s: float = 0.0
 
     @property

@@ -12,17 +12,17 @@ _WATCH_EVERY_S = 0.2
 
 
 class MemoryWatch:
-    """The most memory that this process and its children took, as the sum of the proportional set sizes of each."""
+    """The most memory that this process and its children took, as sums of proportional set sizes.
+
+    Attributes:
+        own_bytes: peak of this process.
+        children_bytes: peak of all below it together.
+    """
 
     def __init__(self) -> None:
-        self._own = self._children = 0
+        self.own_bytes = self.children_bytes = 0
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory-watch", daemon=True)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Of both; while one decodes the other computes, so their peaks add up."""
-        return self._own + self._children
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -37,8 +37,9 @@ class MemoryWatch:
     def _watch(self) -> None:
         me = psutil.Process()
         while True:
-            self._own = max(self._own, _memory(me))
-            self._children = max(self._children, sum(_memory(child) for child in me.children(recursive=True)))
+            self.own_bytes = max(self.own_bytes, _memory(me))
+            children = sum(_memory(child) for child in me.children(recursive=True))
+            self.children_bytes = max(self.children_bytes, children)
             if self._stopped.wait(_WATCH_EVERY_S):
                 return
 

@@ -1,24 +1,27 @@
-"""Decoding ahead of the consumer: one thread drives the decode process while the model works on earlier frames.
+"""Decoding ahead of the consumer: threads drive decode processes while the model works on earlier frames.
 
 What waits in between is bounded, so that memory depends on neither the length nor the number of the videos.
 """
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from stages.errors import DeadlineExceeded, SampleError
 from stages.media.attempts import AttemptLog
 from stages.media.causes import DECODER_CRASHED, decode_error
 from stages.media.isolation import IsolatedPool
-from stages.media.messages import Header
+from stages.media.messages import Message
 from stages.media.process import IsolationSettings
 
 _MOST_BYTES = 64 << 20
 _MOST_ITEMS = 4096
+_VIDEOS_AHEAD = 4  # a process: what is made of them waits for the oldest, as videos are written in order
+_ABORT_EVERY_S = 0.1
 _REFUSED = "refused"
 
 
@@ -31,12 +34,11 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class Decoded:
     """A message of a decode process (`jobs.run_sample`); a `plan` begins a file anew and voids what came before."""
 
     input_id: str
-    header: Header
-    payload: bytearray
+    message: Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,51 +50,128 @@ class Refused:
     attempts: int
 
 
-def decode_ahead(
-    jobs: Sequence[Job], settings: IsolationSettings, log: AttemptLog, *, max_attempts: int
-) -> Iterator[Message | Refused]:
-    """Decode files one after the other, ahead of the consumer.
+Item = Decoded | Refused
 
-    Args:
-        jobs: in the order in which their messages come.
-        settings: of the decode process.
-        log: where attempts are noted; those of earlier runs count.
-        max_attempts: processes that one file may cost.
 
-    Yields:
-        For each file its messages up to `done`, or a `Refused`.
+class DecodeCrew:
+    """Some decode processes, each with a thread that drives it; they start at once and outlive the files of a unit."""
+
+    def __init__(self, settings: IsolationSettings, num_processes: int) -> None:
+        self._pool = IsolatedPool(settings)
+        self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="decode-ahead")
+        self._num_processes = num_processes
+        self._started = [self._threads.submit(self._pool.start) for _ in range(num_processes)]
+
+    def decode(self, jobs: Sequence[Job], log: AttemptLog, *, max_attempts: int) -> "Decoding":
+        """Begin to decode files.
+
+        Args:
+            jobs: in the order in which they are begun.
+            log: where attempts are noted; those of earlier runs count.
+            max_attempts: processes that one file may cost.
+        """
+        for started in self._started:
+            started.result()  # a process that does not start is a bug, and raised here
+        decoding = Decoding(jobs, self._pool, log, max_attempts)
+        decoding.begin(self._threads, self._num_processes)
+        return decoding
+
+    def close(self) -> None:
+        """End all processes and threads."""
+        self._threads.shutdown(cancel_futures=True)
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Decoding:
+    """Some files on their way; leave it as a context to stop what is still at work.
+
+    Messages of several files interleave; those of one file come in order up to `done`, or it ends with a `Refused`.
     """
-    with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as executor:
-        driver = _Driver(IsolatedPool(settings), log, max_attempts)
-        ended = executor.submit(driver.run, jobs)
-        try:
-            while (item := driver.waiting.take()) is not None:
-                yield item
-            ended.result()  # a bug in the thread is raised here
-        finally:
-            driver.stop()
 
-
-class _Stopped(Exception):
-    """The consumer is gone."""
-
-
-class _Waiting:
-    """What is decoded and not yet consumed: a queue that is bounded in bytes."""
-
-    def __init__(self) -> None:
-        self._items: deque[Message | Refused | None] = deque()
+    def __init__(self, jobs: Sequence[Job], pool: IsolatedPool, log: AttemptLog, max_attempts: int) -> None:
+        self._waiting = deque(jobs)
+        self._pool = pool
+        self._log = log
+        self._max_attempts = max_attempts
+        self._num_open = self._most_open = 0
+        self._drivers: Sequence[Future[None]] = ()
+        self._num_driving = 0
+        self._items: deque[Item] = deque()
         self._num_bytes = 0
         self._changed = threading.Condition()
         self._stopped = False
 
-    @property
-    def stopped(self) -> bool:
-        """Whether nobody will take anything any more."""
-        return self._stopped
+    def begin(self, threads: ThreadPoolExecutor, num_drivers: int) -> None:
+        """Let so many threads drive it."""
+        self._num_driving = num_drivers
+        self._most_open = _VIDEOS_AHEAD * num_drivers
+        self._drivers = [threads.submit(self._drive) for _ in range(num_drivers)]
 
-    def put(self, item: Message | Refused | None) -> None:
-        """Append an item once there is room for it."""
+    def take(self, *, wait: bool = True) -> Item | None:
+        """Give the next item; None at the end, or if there is none yet and nobody wants to wait."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or not self._num_driving or not wait)
+            if self._items:
+                item = self._items.popleft()
+                self._num_bytes -= _num_bytes(item)
+                self._changed.notify_all()
+                return item
+        if not self._num_driving:
+            for driver in self._drivers:
+                driver.result()  # a bug in a thread is raised here
+        return None
+
+    def close_one(self) -> None:
+        """Say that a file that has ended is dealt with: one more may be begun."""
+        with self._changed:
+            self._num_open -= 1
+            self._changed.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+            while self._num_driving:  # one may have begun a file just now, and its decoder hang
+                self._pool.abort()
+                self._changed.wait(_ABORT_EVERY_S)
+
+    def _drive(self) -> None:
+        """Decode files until none is left; each of the threads does this."""
+        try:
+            while (job := self._begin_one()) is not None:
+                if (refused := self._decode(job)) is not None:
+                    self._put(refused)
+        except _Stopped:
+            return
+        finally:
+            with self._changed:
+                self._num_driving -= 1
+                self._changed.notify_all()
+
+    def _begin_one(self) -> Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or not self._waiting or self._num_open < self._most_open)
+            if self._stopped:
+                raise _Stopped
+            if not self._waiting:
+                return None
+            self._num_open += 1
+            return self._waiting.popleft()
+
+    def _put(self, item: Item) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopped or self._has_room())
             if self._stopped:
@@ -101,65 +180,18 @@ class _Waiting:
             self._num_bytes += _num_bytes(item)
             self._changed.notify_all()
 
-    def take(self) -> Message | Refused | None:
-        """Wait for the next item; None is the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._items)
-            item = self._items.popleft()
-            self._num_bytes -= _num_bytes(item)
-            self._changed.notify_all()
-            return item
-
-    def stop(self) -> None:
-        """Let whoever puts fail."""
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-
     def _has_room(self) -> bool:
         return self._num_bytes < _MOST_BYTES and len(self._items) < _MOST_ITEMS
-
-
-def _num_bytes(item: Message | Refused | None) -> int:
-    return len(item.payload) if isinstance(item, Message) else 0
-
-
-class _Driver:
-    """What runs in the thread; the pool's processes live as long as that does."""
-
-    def __init__(self, pool: IsolatedPool, log: AttemptLog, max_attempts: int) -> None:
-        self.waiting = _Waiting()
-        self._pool = pool
-        self._log = log
-        self._max_attempts = max_attempts
-
-    def stop(self) -> None:
-        """Make the thread end soon, whatever it waits for."""
-        self.waiting.stop()
-        self._pool.abort()
-
-    def run(self, jobs: Sequence[Job]) -> None:
-        """Decode all files, in order."""
-        try:
-            with self._pool:
-                for job in jobs:
-                    if (refused := self._decode(job)) is not None:
-                        self.waiting.put(refused)
-        except _Stopped:
-            return
-        finally:
-            if not self.waiting.stopped:
-                self.waiting.put(None)
 
     def _decode(self, job: Job) -> Refused | None:
         """Decode one file, again if that cost a process, as often as is allowed."""
         while (tried := self._log.num_counted(job.input_id)) < self._max_attempts:
             self._log.begin(job.input_id)
             try:
-                for header, payload in self._pool.stream("sample", job.arguments):
-                    self.waiting.put(Message(input_id=job.input_id, header=header, payload=payload))
+                for message in self._pool.stream("sample", job.arguments):
+                    self._put(Decoded(input_id=job.input_id, message=message))
             except SampleError as error:
-                if self.waiting.stopped:  # we killed it: no fault of the file
+                if self._stopped:  # we killed it: no fault of the file
                     raise _Stopped from error
                 outcome = _outcome(error)
                 self._log.end(job.input_id, outcome, str(error), "\n".join(getattr(error, "__notes__", ())))
@@ -169,6 +201,15 @@ class _Driver:
                 self._log.end(job.input_id, "done")
                 return None
         return Refused(input_id=job.input_id, error=_last_error(self._log, job.input_id), attempts=tried)
+
+
+class _Stopped(Exception):
+    """The consumer is gone."""
+
+
+def _num_bytes(item: Item) -> int:
+    """Memory that an item holds for itself; what lies in a ring is bounded by that."""
+    return item.message.payload.nbytes if isinstance(item, Decoded) and item.message.ring is None else 0
 
 
 def _outcome(error: SampleError) -> str:

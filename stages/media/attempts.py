@@ -5,6 +5,7 @@ one that was cut off with the supervisor is closed as `interrupted` by the next 
 """
 
 import json
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,12 +15,13 @@ COUNTED = ("crashed", "deadline")
 
 
 class AttemptLog:
-    """The attempts file of a unit; the only writer while the unit is worked on."""
+    """The attempts file of a unit; the only writer while the unit is worked on, from any of its threads."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._counted: Counter[str] = Counter()
         self._last: dict[str, tuple[str, str]] = {}
+        self._lock = threading.Lock()
         self._close_interrupted()
 
     def num_counted(self, input_id: str) -> int:
@@ -74,5 +76,5 @@ class AttemptLog:
         return [json.loads(line) for line in text.splitlines()]
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -13,12 +12,10 @@ from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from models.backbones.weights import load_s3d as load_s3d_file
 from stages.errors import ConfigError
+from stages.media.encoders import Encode
 from stages.media.geometry import Geometry
-from stages.media.presets import ClipPreset
-from stages.media.rows import Encode
-from stages.media.settings import ResNetConfig, ResNetWeights
-
-Precision = Literal["float32", "bfloat16"]
+from stages.media.presets import CLIP_PRESETS, ClipPreset
+from stages.media.settings import CLIP, RESNET, OutputsConfig, Precision, ResNetConfig, ResNetWeights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +31,17 @@ class LoadedBackbone:
     encode: Encode
     geometry: Geometry
     dim: int
+
+
+def open_backbone(config: OutputsConfig, label: str) -> LoadedBackbone:
+    """Load the network behind a features label; ConfigError if its weights are not what they should be."""
+    precision, device = config.precision, config.device
+    if label == CLIP and config.clip is not None:
+        return load_clip(config.clip.model, precision=precision, device=device)
+    if label == RESNET:
+        return load_resnet(config.resnet, precision=precision, device=device)
+    weights, preset = config.s3d, CLIP_PRESETS[config.s3d.preset]
+    return load_s3d(preset, weights.weights, weights.sha256, weights.seed, precision=precision, device=device)
 
 
 def load_s3d(

@@ -10,10 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from stages.artifacts.manifest import Video
 from stages.artifacts.stat_cache import FoundFile, folder_as_file, scan
 from stages.errors import ConfigError
-from stages.media.sources import FrameFolder, Source, find_numbering
+from stages.media.sources import FRAME_FOLDER, FrameFolder, Source, find_numbering, source_to_json
 
 # fmt: off
 COMPANION_SUFFIXES = frozenset((
@@ -93,6 +95,15 @@ def find_candidates(media: Path, frame_rate: float | None = None) -> Candidates:
             "set [ingest] frame_rate"
         )
     return _read_list(media, frame_rate)
+
+
+def video_source(video: Video) -> dict[str, Any]:
+    """A video of the manifest as a decode job is given it, its path still relative to the media folder."""
+    path = Path(video.paths[0])
+    if video.container != FRAME_FOLDER:
+        return source_to_json(path)
+    count = round(video.duration_s * video.frame_rate)
+    return source_to_json(FrameFolder(path=path, frame_rate=video.frame_rate, num_frames=count))
 
 
 def _search(folder: Path, frame_rate: float | None) -> Candidates:

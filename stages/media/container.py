@@ -30,6 +30,7 @@ from stages.media.sources import FrameFolder, Source, folder_numbering
 
 _AV_TIME_BASE = 1_000_000
 _LONG_GAP_S = 60.0
+_SLACK_S = 0.5  # headers round, and promise a little more than there is
 _FALLBACK_RATE = Fraction(25)  # what libavformat assumes too, for a stream that says nothing
 
 
@@ -39,12 +40,14 @@ class Timeline:
 
     Attributes:
         times_s: (P,) float64, the packets' presentation times, seconds on the browser's clock, ascending.
+        keyframes_s: (K,) float64, those of packets that hold keyframes, ascending without repeats.
         end_s: end of the last frame on the same clock; 0 if there is no packet.
         container_end_s: end of the last packet of any stream.
         truncated: the header promises clearly more than the packets hold, or reading them failed.
     """
 
     times_s: NDArray[np.float64] = field(repr=False)
+    keyframes_s: NDArray[np.float64] = field(repr=False)
     end_s: float
     container_end_s: float
     truncated: bool
@@ -140,6 +143,7 @@ def scan_timeline(source: Source) -> Timeline:
     with open_container(source) as (container, stream):
         zero, frame_s, failed = origin(container), nominal_frame_s(stream), False
         shown: list[tuple[float, float]] = []
+        keyframes_s: set[float] = set()
         others_end_s = 0.0
         try:
             for packet in container.demux():
@@ -149,17 +153,22 @@ def scan_timeline(source: Source) -> Timeline:
                     break
                 if packet.stream_index == stream.index:
                     shown.append(_interval(packet, zero, frame_s, shown))
+                    if packet.is_keyframe:
+                        keyframes_s.add(shown[-1][0])
                 elif packet.stream.type == "audio":
                     others_end_s = max(others_end_s, _interval(packet, zero, 0.0, shown)[1])
         except FFmpegError:
             failed = True
         kept = _without_strays(sorted(shown))
         end_s = max((end for _, end in kept), default=0.0)
+        all_end_s = end_s if len(kept) < len(shown) else max(end_s, others_end_s)
+        cut = _promised_s(stream) > end_s + _SLACK_S or _promised_by_header_s(container, zero) > all_end_s + _SLACK_S
         return Timeline(
             times_s=np.array([start for start, _ in kept], dtype=np.float64),
+            keyframes_s=np.array(sorted(time for time in keyframes_s if time < end_s), dtype=np.float64),
             end_s=end_s,
-            container_end_s=end_s if len(kept) < len(shown) else max(end_s, others_end_s),
-            truncated=failed or len(kept) < len(shown) or _promised_s(stream) > end_s + 0.5,
+            container_end_s=all_end_s,
+            truncated=failed or len(kept) < len(shown) or cut,
         )
 
 
@@ -199,6 +208,13 @@ def not_media(source: Source, error: Exception) -> DecodeError:
 def _promised_s(stream: VideoStream) -> float:
     """The stream's own duration by its header, seconds; 0 where it has none."""
     return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
+
+
+def _promised_by_header_s(container: InputContainer, zero: Fraction) -> float:
+    """The whole file's end by its header, seconds; 0 where libavformat may have guessed it."""
+    if container.duration is None or "matroska" not in container.format.name:
+        return 0.0
+    return float(Fraction(container.duration, _AV_TIME_BASE) - zero)  # the header counts from the clock's own 0
 
 
 def _check_file(path: Path) -> None:

@@ -23,7 +23,8 @@ def run_examine(arguments: Mapping[str, Any]) -> Messages:
         arguments: those of the job `sample`; nothing is decoded but the first frame.
 
     Yields:
-        The result: `info` (MediaInfo's fields), `end_s`, `truncated`, `num_packets`, `scan_s` (seconds).
+        The result: `info` (MediaInfo's fields), `end_s`, `truncated`, `num_packets`, `num_keyframes`,
+            `scan_s` (seconds).
 
     Raises:
         DecodeError: ingest or extract refuses the file.
@@ -40,9 +41,10 @@ def run_examine(arguments: Mapping[str, Any]) -> Messages:
         "end_s": end_s,
         "truncated": timeline.truncated,
         "num_packets": len(timeline.times_s),
+        "num_keyframes": len(timeline.keyframes_s),
         "scan_s": time.perf_counter() - begun,
     }
-    yield {"kind": "done", "result": result}, b""
+    yield {"kind": "done", "result": result}, ()
 
 
 JOBS[EXAMINE] = run_examine

@@ -105,7 +105,7 @@ def _serve(video: OpenVideo, cursors: "list[_Cursor]", facts: PassFacts) -> Iter
             facts.missing_before = [cursor.count_before(following.time_s) for cursor in cursors]
         else:
             for cursor in cursors:
-                yield from cursor.serve(shown, following.time_s, following.corrupt)
+                yield from cursor.serve(shown, following.time_s, following.after_loss)
         shown = following
     if shown is not None:
         facts.end_s = shown.time_s + shown.duration_s
@@ -129,14 +129,13 @@ class _Cursor:
     def count_before(self, time_s: float) -> int:
         return int(np.searchsorted(self._times, time_s, side="left"))
 
-    def serve(self, frame: Frame, until_s: float, next_corrupt: bool) -> Iterator[Sample]:
-        """Answer all open times before `until_s` with `frame`."""
+    def serve(self, frame: Frame, until_s: float, lost_behind: bool) -> Iterator[Sample]:
+        """Answer all open times before `until_s` with `frame`; behind it others may have been lost."""
         if self._next == len(self._times) or self._times[self._next] >= until_s:
             return
         rgb = frame.rgb(self._geometry)
         while self._next < len(self._times) and self._times[self._next] < until_s:
-            # Where the next frame is doubtful, what should have been shown in a gap before it may be lost.
             overdue = self._times[self._next] >= frame.time_s + 1.5 * frame.duration_s
-            damaged = frame.corrupt or (next_corrupt and bool(overdue))
+            damaged = frame.corrupt or (lost_behind and bool(overdue))
             yield Sample(request=self._position, index=self._next, time_s=frame.time_s, rgb=rgb, damaged=damaged)
             self._next += 1

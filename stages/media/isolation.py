@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from stages.errors import BadTranscript, DeadlineExceeded, DecodeError, EmptyTimeline, SampleError
 from stages.media.causes import OUT_OF_MEMORY, decode_error
-from stages.media.messages import BUG, Header
+from stages.media.messages import BUG, Header, Message
 from stages.media.process import DecodeProcess, IsolationSettings
 from stages.media.sources import Source, source_to_json
 
@@ -58,18 +58,25 @@ class IsolatedPool:
             for process in self._busy:
                 process.signal_end()
 
+    def start(self) -> None:
+        """Start a process ahead of the first job."""
+        process = DecodeProcess(self._settings)
+        process.await_start()
+        with self._lock:
+            self._idle.append(process)
+
     def call(self, function: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Run a job and give its result.
 
         Raises:
             SampleError: as `stream`.
         """
-        *_, (header, _) = self.stream(function, arguments)
-        result: dict[str, Any] = header["result"]
+        *_, last = self.stream(function, arguments)
+        result: dict[str, Any] = last.header["result"]
         return result
 
-    def stream(self, function: str, arguments: Mapping[str, Any]) -> Iterator[tuple[Header, bytearray]]:
-        """Run a job and give its messages as they come, the last one of kind `done`.
+    def stream(self, function: str, arguments: Mapping[str, Any]) -> Iterator[Message]:
+        """Run a job and give its messages as they come, the last one of kind `done`; the caller lets go of each.
 
         Args:
             function: name of the job.
@@ -87,11 +94,12 @@ class IsolatedPool:
         finished = False
         try:
             process.send({"function": function, "arguments": dict(arguments)})
-            for header, payload in process.messages(name, self._settings):
-                finished = header["kind"] in ("done", "error")
-                if header["kind"] == "error":
-                    raise _as_error(header, name, self._settings)
-                yield header, payload
+            for message in process.messages(name, self._settings):
+                kind = message.header["kind"]
+                finished = kind in ("done", "error")
+                if kind == "error":
+                    raise _as_error(message.header, name, self._settings)
+                yield message
         finally:
             self._give_back(process, reusable=finished)
 

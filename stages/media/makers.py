@@ -1,28 +1,54 @@
 """What one decode of a video is made into: a sample of feature rows, of frames, or of thumbnails, in a shard."""
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from stages.artifacts.shards import ShardWriter
-from stages.media.batches import read_batch
-from stages.media.consumers import Consumer, GridConsumer
-from stages.media.jpeg import encode_jpeg
+from stages.media.batches import Bytes
+from stages.media.consumers import Clock, Consumer, Plan
+from stages.media.encoders import Encoder
 from stages.media.messages import Header
-from stages.media.rows import Encode, RowBuilder, VideoRows
+from stages.media.rows import RowBuilder
 
 PassResult = Mapping[str, Any]
 """Result of the job `sample`: the fields of `frames.PassFacts`, and `truncated`."""
 
-THUMBNAIL_QUALITY = 80
-"""Of the JPEGs."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """What is written of one video.
+
+    Attributes:
+        parts: of the tar's sample, by suffix.
+        counts: what they add to the commit record.
+    """
+
+    parts: Mapping[str, Any] = field(repr=False)
+    counts: Mapping[str, int]
+
+
+class Making(Protocol):
+    """One output of one video on its way."""
+
+    def add(self, header: Header, pictures: Sequence[Bytes]) -> None:
+        """Take a batch of pictures, whose memory is somebody else's afterwards."""
+
+    def end(self) -> None:
+        """No more pictures come."""
+
+    def finish(self, result: PassResult, request: int) -> Sample:
+        """Wait for what is still computed and give the sample.
+
+        Args:
+            result: how the pass ended.
+            request: this output's position among those of the pass.
+        """
 
 
 class Maker(Protocol):
-    """Makes one output of many videos, one after the other."""
+    """Makes one output of any number of videos, of several at once."""
 
     @property
     def consumer(self) -> Consumer:
@@ -30,160 +56,155 @@ class Maker(Protocol):
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Facts for the commit record, over all videos so far."""
+        """What the commit record counts, all 0."""
 
-    def begin(self, end_s: float) -> None:
-        """Start a video whose timeline ends at `end_s`; what was begun and not finished is forgotten."""
-
-    def add(self, header: Header, payload: bytearray) -> None:
-        """Take a `batch` message for this maker."""
-
-    def finish(self, writer: ShardWriter, video_id: str, result: PassResult, request: int) -> None:
-        """Write the video's sample; `request` is this maker's position among those of the pass."""
+    def begin(self, video_id: str, clock: Clock) -> Making:
+        """Start a video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureRecipe:
-    """What is said of features in every sample's json.
+class FeatureMaker:
+    """Makes the frozen features of a backbone; see `Maker`.
 
     Attributes:
-        backbone: `s3d`, `clip` or `resnet`.
-        preset: its name.
-        weights: `random:seed=N`, `sha256:...` or `hub:...`.
+        about: what is said of them in every sample's json (`backbone`, `preset`, `weights`, `tail`).
+        consumer: which clips or images.
+        encoder: computes rows.
+        batch_size: clips at once.
     """
 
-    backbone: str
-    preset: str
-    weights: str
+    about: Mapping[str, str]
+    consumer: Consumer
+    encoder: Encoder
+    batch_size: int
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `Maker`."""
+        return dict.fromkeys(("videos", "clips", "damaged", "padded", "partial"), 0)
+
+    def begin(self, video_id: str, clock: Clock) -> Making:
+        """See `Maker`."""
+        rows = RowBuilder(self.consumer.plan(clock), self.encoder, batch_size=self.batch_size)
+        return _FeatureMaking({**self.about, "video_id": video_id, "duration_s": clock.end_s}, rows)
 
 
-class FeatureMaker:
-    """Makes the frozen features of a backbone."""
+class _FeatureMaking:
+    def __init__(self, about: Mapping[str, Any], rows: RowBuilder) -> None:
+        self._about = about
+        self._rows = rows
 
-    def __init__(self, recipe: FeatureRecipe, consumer: GridConsumer, encode: Encode, *, batch_size: int) -> None:
-        self.consumer = consumer
-        self.counts: Counter[str] = Counter(videos=0, clips=0, damaged=0, padded=0, partial=0)
-        self._recipe = recipe
-        self._encode = encode
-        self._batch_size = batch_size
-        self._end_s = 0.0
-        self._builder: RowBuilder | None = None
+    def add(self, header: Header, pictures: Sequence[Bytes]) -> None:
+        self._rows.add(header["first"], pictures, header["damaged"])
 
-    def begin(self, end_s: float) -> None:
-        """Start a video."""
-        self._end_s = end_s
-        self._builder = RowBuilder(self.consumer, self._encode, batch_size=self._batch_size, end_s=end_s)
+    def end(self) -> None:
+        self._rows.end()
 
-    def add(self, header: Header, payload: bytearray) -> None:
-        """Compute the rows that become possible."""
-        self._open_builder().add(header, payload)
-
-    def finish(self, writer: ShardWriter, video_id: str, result: PassResult, request: int) -> None:
-        """Write rows, spans, mask and facts."""
-        rows = self._open_builder().finish()
-        name = self._recipe.backbone
-        facts = self._facts(video_id, rows, result, request)
-        parts: dict[str, Any] = {
-            f"{name}.npy": rows.features,
-            "spans.npy": rows.spans,
-            "damaged.npy": rows.damaged,
-            "json": facts,
-        }
-        writer.add(video_id, parts)
-        self.counts.update(
-            videos=1, clips=len(rows.spans), damaged=facts["num_damaged"], padded=rows.num_padded,
-            partial=int(facts["status"] == "partial"),
-        )  # fmt: skip
-        self._builder = None
-
-    def _facts(self, video_id: str, rows: VideoRows, result: PassResult, request: int) -> dict[str, Any]:
+    def finish(self, result: PassResult, request: int) -> Sample:
+        rows = self._rows.collect()
         num_damaged = int(rows.damaged.sum())
-        return {
-            **_pass_facts(result, num_damaged, request),
-            "video_id": video_id,
-            "backbone": self._recipe.backbone,
-            "preset": self._recipe.preset,
-            "weights": self._recipe.weights,
-            "duration_s": self._end_s,
-            "num_clips": len(rows.spans),
-            "num_padded": rows.num_padded,
-            "tail": self.consumer.tail,
-        }
-
-    def _open_builder(self) -> RowBuilder:
-        if self._builder is None:
-            raise ValueError("frames came before the plan of their video")
-        return self._builder
+        facts = {
+            **_pass_facts(result, num_damaged, request), **self._about,
+            "num_clips": len(rows.spans), "num_padded": rows.num_padded,
+        }  # fmt: skip
+        parts = {
+            f"{self._about['backbone']}.npy": rows.features, "spans.npy": rows.spans, "damaged.npy": rows.damaged,
+            "json": facts,
+        }  # fmt: skip
+        counts = {
+            "videos": 1, "clips": len(rows.spans), "damaged": num_damaged, "padded": rows.num_padded,
+            "partial": int(facts["status"] == "partial"),
+        }  # fmt: skip
+        return Sample(parts=parts, counts=counts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FrameMaker:
-    """Makes JPEGs to train on, with their true times and a mask of those that may be damaged."""
+    """Makes JPEGs to train on, with their true times and a mask of those that may be damaged; see `Maker`."""
 
-    def __init__(self, consumer: Consumer, quality: int) -> None:
-        self.consumer = consumer
-        self.counts: Counter[str] = Counter(videos=0, frames=0, damaged=0, partial=0)
-        self._quality = quality
-        self.begin(0.0)
+    consumer: Consumer
 
-    def begin(self, end_s: float) -> None:
-        """Start a video."""
-        self._end_s = end_s
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `Maker`."""
+        return dict.fromkeys(("videos", "frames", "damaged", "partial"), 0)
+
+    def begin(self, video_id: str, clock: Clock) -> Making:
+        """See `Maker`."""
+        return _FrameMaking({"video_id": video_id, "duration_s": clock.end_s})
+
+
+class _FrameMaking:
+    def __init__(self, about: Mapping[str, Any]) -> None:
+        self._about = about
         self._pictures: list[bytes] = []
         self._times: list[float] = []
         self._damaged: list[bool] = []
 
-    def add(self, header: Header, payload: bytearray) -> None:
-        """Encode pictures."""
-        self._pictures += [encode_jpeg(rgb, self._quality) for rgb in read_batch(header, payload)]
+    def add(self, header: Header, pictures: Sequence[Bytes]) -> None:
+        self._pictures += [picture.tobytes() for picture in pictures]
         self._times += header["times"]
         self._damaged += header["damaged"]
 
-    def finish(self, writer: ShardWriter, video_id: str, result: PassResult, request: int) -> None:
-        """Write pictures, times, mask and facts; what lies behind the last frame that decodes is not there."""
-        facts = {
-            **_pass_facts(result, sum(self._damaged), request),
-            "video_id": video_id,
-            "duration_s": self._end_s,
-            "num_frames": len(self._pictures),
-        }
+    def end(self) -> None:
+        """Nothing waits."""
+
+    def finish(self, result: PassResult, request: int) -> Sample:
+        """Give pictures, times, mask and facts; what lies behind the last frame that decodes is not there."""
+        num_damaged = sum(self._damaged)
+        facts = {**_pass_facts(result, num_damaged, request), **self._about, "num_frames": len(self._pictures)}
         parts: dict[str, Any] = {f"f{number:05d}.jpg": picture for number, picture in enumerate(self._pictures)}
         parts["times.npy"] = np.array(self._times, dtype=np.float64)
         parts["damaged.npy"] = np.array(self._damaged, dtype=np.bool_)
-        writer.add(video_id, {**parts, "json": facts})
-        self.counts.update(
-            videos=1, frames=len(self._pictures), damaged=facts["num_damaged"],
-            partial=int(facts["status"] == "partial"),
-        )  # fmt: skip
+        counts = {
+            "videos": 1, "frames": len(self._pictures), "damaged": num_damaged,
+            "partial": int(facts["status"] == "partial"),
+        }  # fmt: skip
+        return Sample(parts={**parts, "json": facts}, counts=counts)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ThumbnailMaker:
-    """Makes one JPEG for each search window."""
+    """Makes one JPEG for each search window; see `Maker`.
 
-    def __init__(self, consumer: GridConsumer) -> None:
-        self.consumer = consumer
-        self.counts: Counter[str] = Counter(videos=0, thumbnails=0)
-        self._pictures: dict[str, bytes] = {}
+    Attributes:
+        consumer: which pictures.
+        about: what is said of them in every sample's json (`window_s`, `stride_s`).
+    """
 
-    def begin(self, end_s: float) -> None:
-        """Start a video."""
-        self._pictures = {}
+    consumer: Consumer
+    about: Mapping[str, float]
 
-    def add(self, header: Header, payload: bytearray) -> None:
-        """Encode pictures."""
-        for offset, rgb in enumerate(read_batch(header, payload)):
-            self._pictures[f"w{header['first'] + offset:05d}.jpg"] = encode_jpeg(rgb, THUMBNAIL_QUALITY)
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """See `Maker`."""
+        return dict.fromkeys(("videos", "thumbnails"), 0)
 
-    def finish(self, writer: ShardWriter, video_id: str, result: PassResult, request: int) -> None:
-        """Write them; a window whose frames are all lost has none."""
-        facts = {
-            "video_id": video_id,
-            "window_s": self.consumer.clip_s,
-            "stride_s": self.consumer.stride_s,
-            "num_thumbnails": len(self._pictures),
+    def begin(self, video_id: str, clock: Clock) -> Making:
+        """See `Maker`."""
+        return _ThumbnailMaking({**self.about, "video_id": video_id}, self.consumer.plan(clock))
+
+
+class _ThumbnailMaking:
+    def __init__(self, about: Mapping[str, Any], plan: Plan) -> None:
+        self._about = about
+        self._plan = plan
+        self._pictures: list[bytes] = []
+
+    def add(self, header: Header, pictures: Sequence[Bytes]) -> None:
+        self._pictures += [picture.tobytes() for picture in pictures]
+
+    def end(self) -> None:
+        """Nothing waits."""
+
+    def finish(self, result: PassResult, request: int) -> Sample:
+        """Give them; a window whose frames are all lost has none."""
+        shown = enumerate(self._plan.table[:, 0].tolist())
+        parts: dict[str, Any] = {
+            f"w{window:05d}.jpg": self._pictures[index] for window, index in shown if index < len(self._pictures)
         }
-        writer.add(video_id, {**self._pictures, "json": facts})
-        self.counts.update(videos=1, thumbnails=len(self._pictures))
-        self._pictures = {}
+        counts = {"videos": 1, "thumbnails": len(parts)}
+        return Sample(parts={**parts, "json": {**self._about, "num_thumbnails": len(parts)}}, counts=counts)
 
 
 def _pass_facts(result: PassResult, num_damaged: int, request: int) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 import collections
 import fcntl
-import json
 import os
 import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,8 @@ from typing import Any
 import stages
 from stages.errors import DeadlineExceeded, SampleError
 from stages.media.causes import DECODER_CRASHED, decode_error, normalise_words
-from stages.media.messages import LENGTHS_SIZE, Header, unpack_lengths, write_message
+from stages.media.messages import LENGTHS_SIZE, Message, read_message, unpack_lengths, write_message
+from stages.media.ring import Ring, open_shared_memory
 
 _START_DEADLINE_S = 60.0
 _PIPE_BYTES = 1 << 20
@@ -44,7 +43,7 @@ class IsolationSettings:
 
 
 class DecodeProcess:
-    """One decode process with its three pipes.
+    """One decode process with its three pipes and the memory that it shares.
 
     It dies with the thread that made it (Linux sends the signal when that thread ends).
     """
@@ -53,13 +52,17 @@ class DecodeProcess:
         self.num_jobs = 0
         root = str(Path(next(iter(stages.__path__))).parent)
         path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-        command = [sys.executable, "-m", "stages.media.worker", str(os.getpid()), str(settings.memory_mib)]
+        shared = open_shared_memory()
+        command = [sys.executable, "-m", "stages.media.worker"]
+        arguments = [str(os.getpid()), str(settings.memory_mib), str(shared), *settings.preload]
         # One thread each: threads of numeric libraries would only reserve address space.
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
-            [*command, *settings.preload], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment, bufsize=0,
+            [*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=environment, bufsize=0, pass_fds=(shared,),
         )  # fmt: skip
+        self._ring = Ring(shared)
+        os.close(shared)
         self._last_words: collections.deque[bytes] = collections.deque(maxlen=20)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -74,8 +77,7 @@ class DecodeProcess:
 
     def send(self, job: Mapping[str, Any]) -> None:
         """Hand over a job; a process that is already dead is noticed when its reply is read."""
-        if not self._ready:
-            self._await_start()
+        self.await_start()
         self._last_words.clear()
         if self._child.stdin is not None:
             try:
@@ -83,14 +85,14 @@ class DecodeProcess:
             except BrokenPipeError:
                 self._child.wait(timeout=_START_DEADLINE_S)
 
-    def messages(self, name: str, settings: IsolationSettings) -> Iterator[tuple[Header, bytearray]]:
+    def messages(self, name: str, settings: IsolationSettings) -> Iterator[Message]:
         """Give messages until `done` or `error`; each must come within the deadline once it is waited for."""
         while True:
-            message = self._read_message(time.monotonic() + settings.deadline_s)
+            message = self._read_message(settings.deadline_s)
             if message is None:
                 raise self._post_mortem(name, settings)
             yield message
-            if message[0]["kind"] in ("done", "error"):
+            if message.header["kind"] in ("done", "error"):
                 return
 
     def signal_end(self) -> None:
@@ -106,32 +108,41 @@ class DecodeProcess:
             if pipe is not None:
                 pipe.close()
 
-    def _await_start(self) -> None:
-        message = self._read_message(time.monotonic() + _START_DEADLINE_S)
+    def await_start(self) -> None:
+        """Wait until it is ready for a job.
+
+        Raises:
+            RuntimeError: it does not start.
+        """
+        if self._ready:
+            return
+        message = self._read_message(_START_DEADLINE_S)
         if message is None:
             self.kill()
             # Our own code or environment, no file's fault: a bug stops the run.
             raise RuntimeError(f"a decode process did not start{self._words()}")
         self._ready = True
 
-    def _read_message(self, until: float) -> tuple[Header, bytearray] | None:
+    def _read_message(self, deadline_s: float) -> Message | None:
         """Read one message; None if the time is over or the process is gone."""
-        lengths = self._read(LENGTHS_SIZE, until)
+        lengths = self._read(LENGTHS_SIZE, deadline_s)
         if lengths is None:
             return None
         header_size, payload_size = unpack_lengths(bytes(lengths))
-        header = self._read(header_size, until)
-        payload = self._read(payload_size, until) if header is not None else None
+        header = self._read(header_size, deadline_s)
+        payload = self._read(payload_size, deadline_s) if header is not None else None
         if header is None or payload is None:
             return None
-        return json.loads(bytes(header)), payload
+        return read_message(header, payload, self._ring)
 
-    def _read(self, size: int, until: float) -> bytearray | None:
+    def _read(self, size: int, deadline_s: float) -> bytearray | None:
         data, filled = bytearray(size), 0
         poller = select.poll()
         poller.register(self._replies, select.POLLIN)
         while filled < size:
-            if not poller.poll(max(until - time.monotonic(), 0) * 1000):
+            if not poller.poll(deadline_s * 1000):
+                if self._ring.held:  # the process may be waiting for us
+                    continue
                 return None
             count = os.readv(self._replies, [memoryview(data)[filled:]])
             if count == 0:

@@ -1,4 +1,4 @@
-"""What can be made of a video's frames: one section of a run's configuration each. Planning reads this."""
+"""What can be made of a video's frames, as a run's configuration says it. Planning reads this."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +8,14 @@ from pydantic import Field, model_validator
 
 from stages.contract import Json, StageConfig
 from stages.media.presets import CLIP_PRESETS, FramePreset
+from stages.media.timelines import Tail
 from stages.media.weights import name_clip_weights, name_weights
+
+# Labels of the artifacts.
+S3D, CLIP, RESNET = "features.s3d", "features.clip", "features.resnet"
+FRAMES, THUMBNAILS = "frames", "thumbnails"
+
+Precision = Literal["float32", "bfloat16"]
 
 Recipe = dict[str, Json]
 """What decides a backbone's rows beside the videos and how they are decoded: `preset`, `weights`, `batch_size`."""
@@ -22,8 +29,8 @@ class S3DConfig(StageConfig):
         weights: file in the HowTo100M layout; none: a seeded He initialisation, named `random:seed=N` everywhere.
         sha256: the file's checksum; it is compared before the weights are used.
         seed: of the initialisation.
-        batch_size: clips that the network is given at once; on a CPU it takes clips of 224 pixels one by one, and
-            what a video's last batch lacks is computed for nothing, so 1 is best there.
+        batch_size: clips that the network is given at once; on a CPU it takes those of 224 pixels one by one, and 1
+            shares them best among threads.
     """
 
     preset: str = "demo"
@@ -154,3 +161,54 @@ class FramesConfig(StageConfig):
     width: int = Field(default=340, ge=16, le=4096)
     height: int = Field(default=256, ge=16, le=4096)
     quality: int = Field(default=90, ge=1, le=95)
+
+
+class OutputsConfig(StageConfig):
+    """What is extracted of every video: all that decides a byte.
+
+    Attributes:
+        backbones: which features; each is an artifact of its own.
+        s3d: settings of S3D-G.
+        clip: settings of CLIP; needed if it is among the backbones.
+        resnet: settings of ResNet.
+        frames: JPEGs to train on; unset: none are made.
+        thumbnails: whether to make one JPEG a search window.
+        window_s: length of a search window, as embed has it.
+        stride_s: from the start of a search window to the next.
+        tail: what becomes of the end of a video (`stages.media.timelines.Tail`).
+        decode: `all` frames; or `keyframes` alone, many times faster, for what wants about one frame a second (CLIP,
+            ResNet, frames, thumbnails): rows, spans and times are then those of the keyframes nearest to what was asked.
+        decoder: `pyav`, `decord` or `ffmpeg`; keyframes are PyAV's.
+        precision: of the networks; bfloat16 on a CPU needs avx512_bf16 or amx_bf16.
+        device: where they run.
+    """
+
+    backbones: tuple[Literal["s3d", "clip", "resnet"], ...] = ("s3d",)
+    s3d: S3DConfig = S3DConfig()
+    clip: ClipConfig | None = None
+    resnet: ResNetConfig = ResNetConfig()
+    frames: FramesConfig | None = None
+    thumbnails: bool = True
+    window_s: float = Field(default=8.0, gt=0)
+    stride_s: float = Field(default=4.0, gt=0)
+    tail: Tail = "keep"
+    decode: Literal["all", "keyframes"] = "all"
+    decoder: Literal["pyav", "decord", "ffmpeg"] = "pyav"
+    precision: Precision = "float32"
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    @model_validator(mode="after")
+    def _check(self) -> "OutputsConfig":
+        if len(set(self.backbones)) != len(self.backbones) or not (self.backbones or self.frames):
+            raise ValueError(
+                f"backbones: got {list(self.backbones)}, expected some of 's3d', 'clip' and 'resnet', each once; none "
+                "only with [extract.frames]"
+            )
+        if "clip" in self.backbones and self.clip is None:
+            raise ValueError("backbones names 'clip', but [extract.clip] is missing; set its key 'model'")
+        if self.decode == "keyframes" and ("s3d" in self.backbones or self.decoder != "pyav"):
+            raise ValueError(
+                "decode = 'keyframes' gives single frames, by the decoder 'pyav': leave 's3d' out here and extract "
+                "it, as it needs all frames, in a run of its own"
+            )
+        return self

@@ -1,7 +1,8 @@
-"""The decode process: `python -m stages.media.worker SUPERVISOR_PID MEMORY_MIB [MODULE ...]`.
+"""The decode process: `python -m stages.media.worker SUPERVISOR_PID MEMORY_MIB RING [MODULE ...]`.
 
 It reads jobs from standard input and writes messages to what was standard output; whatever native libraries print
-goes to standard error, where the supervisor keeps the last lines. It may be killed at any moment.
+goes to standard error, where the supervisor keeps the last lines. Pictures go through the shared memory behind the
+descriptor RING. It may be killed at any moment.
 """
 
 import ctypes
@@ -15,35 +16,37 @@ import traceback
 from collections.abc import Sequence
 from typing import BinaryIO
 
-import av.logging
+import numpy as np
+from numpy.typing import NDArray
 
 from stages.errors import SampleError
 from stages.media.causes import OUT_OF_MEMORY
 from stages.media.jobs import JOBS
+from stages.media.listening import listener
 from stages.media.messages import BUG, LENGTHS_SIZE, Header, unpack_lengths, write_message
+from stages.media.ring import Ring
 
 _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str]) -> None:
     """Serve jobs until standard input closes."""
-    supervisor, memory_mib, *modules = arguments
+    supervisor, memory_mib, ring, *modules = arguments
     _guard(int(supervisor), int(memory_mib))
     jobs, replies = _take_pipes()
-    # The native callback writes to standard error; PyAV's own would take the GIL in the middle of decoding.
-    av.logging.restore_default_callback()
-    av.logging.set_level(av.logging.ERROR)
+    shared = Ring(int(ring))
+    listener()
     for module in modules:
         importlib.import_module(module)
     write_message(replies, {"kind": "ready"})
     while (job := _read_job(jobs)) is not None:
-        _serve(job, replies)
+        _serve(job, replies, shared)
 
 
-def _serve(job: Header, replies: BinaryIO) -> None:
+def _serve(job: Header, replies: BinaryIO, ring: Ring) -> None:
     try:
-        for header, payload in JOBS[job["function"]](job["arguments"]):
-            write_message(replies, header, payload)
+        for header, parts in JOBS[job["function"]](job["arguments"]):
+            _reply(replies, ring, header, parts)
     except SampleError as error:
         _refuse(replies, type(error).__name__, error.cause, str(error))
     except MemoryError:
@@ -52,6 +55,19 @@ def _serve(job: Header, replies: BinaryIO) -> None:
         # No file can cause these: our code is wrong, and must not be taken for thousands of damaged files. Any other
         # exception ends this process, as a crash of the library would.
         _refuse(replies, BUG, "", "".join(traceback.format_exception(error)))
+
+
+def _reply(replies: BinaryIO, ring: Ring, header: Header, parts: Sequence[NDArray[np.uint8]]) -> None:
+    """Send a message with its parts end to end: through the ring, or through the pipe what is too large for it."""
+    size = sum(part.nbytes for part in parts)
+    if not size:
+        write_message(replies, header)
+    elif not ring.fits(size):
+        write_message(replies, header, b"".join(part.tobytes() for part in parts))
+    else:
+        place = ring.reserve(size)
+        np.concatenate([part.reshape(-1) for part in parts], out=ring.view(place))
+        write_message(replies, {**header, "at": (place.offset, place.size, place.end)})
 
 
 def _refuse(replies: BinaryIO, kind: str, cause: str, message: str) -> None:

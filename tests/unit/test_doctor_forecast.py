@@ -15,6 +15,7 @@ from stages.media.backbones import LoadedBackbone
 from stages.media.consumers import clip_consumer, window_consumer
 from stages.media.geometry import Geometry
 from stages.media.presets import CLIP_PRESETS
+from stages.media.ring import RING_BYTES
 
 S3D = PlannedOutput(
     label="features.s3d",
@@ -39,7 +40,7 @@ def shape(**changes: int) -> RunShape:
 def measured(*samples: DecodeSample, batch_s: float = 0.1) -> Calibration:
     return Calibration(
         samples=list(samples), batch_s={"features.s3d": batch_s}, picture_bytes={"thumbnails": 4000}, start_s=2,
-        memory_bytes=1000,
+        memory_bytes=1000, decoder_bytes=500,
     )  # fmt: skip
 
 
@@ -76,7 +77,10 @@ def test_workers_share_units_but_not_cores() -> None:
     assert forecast(files, [S3D], shared, shape(num_workers=3, num_cores=4)).wall_s == pytest.approx(2 + 66 / 2)
     together = forecast(files, [S3D], measured(sample), shape(num_workers=3, videos_per_shard=6))
     assert together.num_workers == 1
-    assert together.memory_bytes == 1000 + (64 << 20)
+    assert together.memory_bytes == 1000 + 500 + RING_BYTES
+    two = forecast(files, [S3D], measured(sample), shape(num_workers=3, videos_per_shard=6, threads=2))
+    assert two.memory_bytes == 1000 + 2 * (500 + RING_BYTES)
+    assert two.wall_s - 2 == pytest.approx((together.wall_s - 2) / 2)
 
 
 def test_disk() -> None:
@@ -100,7 +104,7 @@ def test_memory_is_watched() -> None:
     with MemoryWatch() as watch:
         kept = np.ones(200 << 20, np.uint8)
         time.sleep(0.5)
-    assert watch.peak_bytes > kept.nbytes
+    assert watch.own_bytes > kept.nbytes
 
 
 def test_cpu_time_of_others_is_counted() -> None:

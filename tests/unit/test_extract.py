@@ -26,10 +26,12 @@ from stages.artifacts.sealed import Artifact
 from stages.artifacts.shards import read_samples
 from stages.contract import Inputs, Stage
 from stages.errors import ConfigError
-from stages.extract import Extract, ExtractConfig, open_backbone
+from stages.extract import Extract, ExtractConfig
 from stages.ingest import Ingest, IngestConfig
+from stages.media.backbones import open_backbone
 from stages.media.frames import FrameRequest, sample_frames
 from stages.media.geometry import Geometry
+from stages.media.jpeg import decode_picture
 from stages.media.settings import ResNetWeights, S3DConfig
 from stages.training.frame_entries import frame_entries
 from tests.media import Numbered, make_pictures, make_video, read_number
@@ -175,8 +177,11 @@ def test_thumbnails_are_small_jpegs_one_a_window(made: dict[str, Artifact]) -> N
     assert record.info == {"videos": 3, "thumbnails": 3}
 
 
-def test_again_the_same_bytes(corpus: Corpus, made: dict[str, Artifact]) -> None:
-    again = corpus.extract("again")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_again_the_same_bytes_with_any_number_of_threads(
+    corpus: Corpus, made: dict[str, Artifact], threads: int
+) -> None:
+    again = corpus.extract(f"again{threads}", threads=threads)
     assert {label: file_hashes(a) for label, a in again.items()} == {label: file_hashes(a) for label, a in made.items()}
 
 
@@ -246,6 +251,36 @@ def test_damaged_frames_are_marked(tmp_path: Path) -> None:
     assert (facts["status"], facts["num_damaged"], facts["num_frames"]) == ("partial", damaged.sum(), len(times))
 
 
+def test_keyframes_alone_keep_their_true_times(tmp_path: Path, tiny_clip: Path) -> None:
+    media = tmp_path / "media"
+    media.mkdir()
+    # A keyframe every 40 frames (1.6 s), 250 frames (10 s): at one frame a second each of them is wanted, once.
+    options = {"vcodec": "libx264", "g": 40, "bf": 2, "sc_threshold": 0}
+    make_video(media / "gop", Numbered(num_frames=250, options=options))
+    settings = {
+        "decode": "keyframes", "backbones": ("clip",), "clip": {"model": str(tiny_clip)}, "window_s": 4.0,
+        "stride_s": 2.0, "frames": {"num_frames": 4, "width": 64, "height": 48},
+    }  # fmt: skip
+    corpus = Corpus(tmp_path, media)
+    made = corpus.extract("keyframes", **settings)
+    rows = samples(made["features.clip"])["gop"]
+    times = np.arange(7) * 1.6
+    np.testing.assert_allclose(rows["spans.npy"], np.stack([times, np.append(times[1:], 10.0)], axis=1), atol=1e-6)
+    assert rows["clip.npy"].shape == (7, 12)
+    assert (rows["json"]["status"], rows["json"]["num_clips"]) == ("ok", 7)
+    frames = frame_entries(made["frames"])["gop"]
+    np.testing.assert_allclose(frames.read_times(), [1.6, 3.2, 6.4, 8.0], atol=1e-6)  # nearest to 1.25, 3.75, ...
+    assert [read_number(frames.read_picture(k)) for k in range(4)] == [40, 80, 160, 200]
+    (record,) = made["thumbnails"].records
+    shown = dict(read_samples(made["thumbnails"].path(record.files[0])))["gop"]
+    middles = [2.0, 4.0, 6.0, 8.0, 9.0]
+    numbers = [read_number(decode_picture(shown[f"w{window:05d}.jpg"])) for window in range(4)]
+    assert numbers == [round(times[np.abs(times - middle).argmin()] * 25) for middle in middles[:4]]
+    full = corpus.extract("all", **{**settings, "decode": "all"})
+    assert full["features.clip"].fingerprint != made["features.clip"].fingerprint
+    assert len(samples(full["features.clip"])["gop"]["spans.npy"]) == 10
+
+
 def test_frame_folders_are_extracted_like_files(tmp_path: Path) -> None:
     media = tmp_path / "media"
     make_pictures(media / "kicks", 125)
@@ -258,6 +293,7 @@ def test_frame_folders_are_extracted_like_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(found["kicks"]["s3d.npy"], found["file"]["s3d.npy"], atol=2e-3)
     assert found["kicks"]["json"]["status"] == "ok"
     assert found["torn"]["json"]["status"] == "partial"
+    assert found["torn"]["damaged.npy"].tolist() == [True]
 
 
 def test_a_resnet_s_rows_are_those_of_the_middle_frames(corpus: Corpus) -> None:
@@ -333,9 +369,11 @@ def test_what_decides_bytes_names_the_unit(corpus: Corpus, tmp_path: Path) -> No
         return stage.units(inputs)[0].identities["features.s3d"]
 
     plain = identities()
-    for harmless in ({"deadline_s": 5.0}, {"max_attempts": 3}, {"memory_mib": 1024}, {"thumbnails": False}):
+    for harmless in (
+        {"deadline_s": 5.0}, {"max_attempts": 3}, {"memory_mib": 1024}, {"thumbnails": False}, {"threads": 2},
+    ):  # fmt: skip
         assert identities(**harmless) == plain
-    for telling in ({"threads": 2}, {"tail": "drop"}, {"s3d": {"seed": 1}}, {"s3d": {"preset": "milnce"}}):
+    for telling in ({"decoder": "ffmpeg"}, {"tail": "drop"}, {"s3d": {"seed": 1}}, {"s3d": {"preset": "milnce"}}):
         assert identities(**telling) != plain
 
 
@@ -361,6 +399,8 @@ def test_weights_of_another_checksum_are_refused(corpus: Corpus, tmp_path: Path)
         ({"resnet": {"short_side": 200}}, "crop is 224, but short_side is 200"),
         ({"resnet": {"size": "resnet18"}}, "size"),
         ({"decoder": "opencv"}, "decoder"),
+        ({"decode": "keyframes"}, "leave 's3d' out here"),
+        ({"decode": "keyframes", "backbones": (), "frames": {}, "decoder": "decord"}, "by the decoder 'pyav'"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(config: dict[str, Any], words: str) -> None:

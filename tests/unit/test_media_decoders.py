@@ -99,6 +99,20 @@ def test_right_frame_for_every_time(made, name, decoder):
         assert facts.end_s == pytest.approx(file.times[-1] + frame_s, abs=2e-3)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_keyframes_alone_are_the_same_frames(made, name):
+    """Every keyframe of the full decode, at its own time."""
+    with open_decoder("pyav").open(made[name].path) as video:
+        full = [(f.time_s, read_number(f.rgb(Geometry()))) for f in video.frames() if f.picture.key_frame]
+    with open_decoder("keyframes").open(made[name].path) as video:
+        alone = [(f.time_s, read_number(f.rgb(Geometry()))) for f in video.frames()]
+        assert video.num_errors == 0
+    if name == "edit_list":  # the first keyframe lies before the cut, and is decoded for those behind it
+        alone = [frame for frame in alone if frame[0] >= 0]
+    assert alone == full
+    assert len(alone) >= 1
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_times_outside_are_counted(made, decoder):
     samples, facts = look_up(made["h264"], np.array([-1.0, -0.1, 0.0, 1.99, 2.0, 9.0]), decoder)
@@ -153,7 +167,7 @@ def test_a_cut_file_gives_what_it_holds(made, tmp_path):
 
 
 def test_a_decoder_that_does_not_exist_is_named():
-    with pytest.raises(ConfigError, match="got 'opencv', expected one of decord, ffmpeg, pyav"):
+    with pytest.raises(ConfigError, match="got 'opencv', expected one of decord, ffmpeg, keyframes, pyav"):
         open_decoder("opencv")
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from stages.errors import DeadlineExceeded, DecodeError, EmptyTimeline
 from stages.media.batches import BATCH_BYTES, read_batch
-from stages.media.consumers import GridConsumer
+from stages.media.consumers import Clock, GridConsumer
 from stages.media.geometry import Geometry
 from stages.media.isolation import IsolatedPool, IsolatedProber, IsolationSettings
+from stages.media.ring import RING_BYTES
 from tests.media import Numbered, make_video, read_number
 
 BROKEN = ("tests.broken_decoders",)
@@ -36,17 +37,24 @@ def bad(video):
 
 
 def sample(pool, path, decoder="pyav", consumers=(CONSUMER,)):
+    """The messages with copies of their pictures."""
     arguments = {"path": str(path), "decoder": decoder, "consumers": [c.to_json() for c in consumers], "required": {}}
-    return list(pool.stream("sample", arguments))
+    found = []
+    for message in pool.stream("sample", arguments):
+        pictures = [picture.copy() for picture in read_batch(message)] if "shapes" in message.header else []
+        found.append((message.header, pictures))
+        message.let_go()
+    return found
 
 
 def test_frames_come_through_in_order(video):
     with IsolatedPool(IsolationSettings()) as pool:
         plan, *batches, done = sample(pool, video)
-    times, table = CONSUMER.times(plan[0]["end_s"])
-    assert table.shape == (4, 4)
-    numbers = [read_number(rgb) for header, payload in batches for rgb in read_batch(header, payload)]
-    assert numbers == np.floor(times * 25 + 1e-6).astype(int).tolist()
+    wanted = CONSUMER.plan(Clock.from_json(plan[0]))
+    assert wanted.table.shape == (4, 4)
+    numbers = [read_number(rgb) for _, pictures in batches for rgb in pictures]
+    assert numbers == np.floor(wanted.times * 25 + 1e-6).astype(int).tolist()
+    assert [time for header, _ in batches for time in header["times"]] == pytest.approx([n / 25 for n in numbers])
     facts = {"num_frames": 50, "num_errors": 0, "end_s": 2.0, "missing_before": [0], "missing_after": [0]}
     assert done[0]["result"] == {**facts, "truncated": False}
 
@@ -57,12 +65,21 @@ def test_batches_are_bounded_and_gapless(video):
     )
     with IsolatedPool(IsolationSettings()) as pool:
         messages = sample(pool, video, consumers=(CONSUMER, large))
-    batches = [(header, payload) for header, payload in messages if header["kind"] == "batch"]
-    assert max(len(payload) for _, payload in batches) <= BATCH_BYTES + 480 * 640 * 3
+    batches = [(header, pictures) for header, pictures in messages if header["kind"] == "batch"]
+    assert max(sum(picture.nbytes for picture in pictures) for _, pictures in batches) <= BATCH_BYTES + 480 * 640 * 3
     for request, count in ((0, 16), (1, 50)):
         mine = [header for header, _ in batches if header["request"] == request]
-        indices = [header["first"] + k for header in mine for k in range(header["shape"][0])]
+        indices = [header["first"] + k for header in mine for k in range(len(header["shapes"]))]
         assert indices == list(range(count))
+
+
+def test_pictures_too_large_for_the_ring_come_through_the_pipe(video):
+    huge = GridConsumer(clip_s=1, stride_s=1, fps=1, frames_per_clip=1, tail="keep", geometry=Geometry(width=3000))
+    with IsolatedPool(IsolationSettings()) as pool:
+        messages = sample(pool, video, consumers=(huge,))
+    batches = [(header, pictures) for header, pictures in messages if header["kind"] == "batch"]
+    assert all("at" not in header and pictures[0].nbytes > RING_BYTES // 2 for header, pictures in batches)
+    assert [read_number(picture) for _, pictures in batches for picture in pictures] == [12, 37]
 
 
 def test_a_hang_costs_one_file(video, bad):

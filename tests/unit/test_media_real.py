@@ -25,8 +25,10 @@ def videos(shared_dir: Path) -> list[Path]:
 
 
 def small_frames(path: Path, times: np.ndarray, decoder: str, facts: PassFacts) -> dict[int, np.ndarray]:
+    """Small pictures by look-up, their brightness alone: decord turns YUV into RGB in another way."""
     requests = [FrameRequest(times_s=times, geometry=Geometry(short_side=64))]
-    return {s.index: s.rgb.astype(int) for s in sample_frames(path, requests, decoder=decoder, facts=facts)}
+    samples = sample_frames(path, requests, decoder=decoder, facts=facts)
+    return {s.index: s.rgb @ np.array([0.299, 0.587, 0.114]) for s in samples}
 
 
 @pytest.mark.shared
@@ -53,5 +55,5 @@ def test_decoders_agree_on_real_videos(shared_dir: Path) -> None:
             refused.add(path.name)
             continue
         assert sorted(theirs) == sorted(ours), path
-        assert max((np.abs(ours[k] - theirs[k]).mean() for k in ours), default=0) < 3, path
+        assert max((np.abs(ours[k] - theirs[k]).mean() for k in ours), default=0) < 2, path
     assert refused == DECORD_REFUSES

@@ -1,34 +1,48 @@
-"""Decoders behind one interface (`base.Decoder`), by name."""
+"""Decoders behind one interface (`base.Decoder`), by name. Their libraries are imported when they are first used."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from stages.errors import ConfigError
-from stages.media.decoders.base import Decoder
+
+if TYPE_CHECKING:
+    from stages.media.decoders.base import Decoder
 
 
-def _pyav() -> Decoder:
+def _pyav() -> "Decoder":
     from stages.media.decoders.pyav import PyavDecoder
 
     return PyavDecoder()
 
 
-def _decord() -> Decoder:
+def _keyframes() -> "Decoder":
+    from stages.media.decoders.pyav import KeyframeDecoder
+
+    return KeyframeDecoder()
+
+
+def _decord() -> "Decoder":
     from stages.media.decoders.decord_ import DecordDecoder
 
     return DecordDecoder()
 
 
-def _ffmpeg() -> Decoder:
+def _ffmpeg() -> "Decoder":
     from stages.media.decoders.ffmpeg_pipe import FfmpegDecoder
 
     return FfmpegDecoder()
 
 
-DECODERS: dict[str, Callable[[], Decoder]] = {"pyav": _pyav, "decord": _decord, "ffmpeg": _ffmpeg}
-"""Each imports its library when it is first used. A module that a worker process preloads may add to it."""
+KEYFRAMES = "keyframes"
+"""The decoder that gives keyframes alone."""
+
+DECODERS: "dict[str, Callable[[], Decoder]]" = {
+    KEYFRAMES: _keyframes, "pyav": _pyav, "decord": _decord, "ffmpeg": _ffmpeg,
+}  # fmt: skip
+"""A module that a worker process preloads may add to it."""
 
 
-def open_decoder(name: str) -> Decoder:
+def open_decoder(name: str) -> "Decoder":
     """Make the decoder of that name.
 
     Raises:

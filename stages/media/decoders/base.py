@@ -23,6 +23,10 @@ class Frame(Protocol):
     def corrupt(self) -> bool:
         """True if its content may differ from the undamaged file's."""
 
+    @property
+    def after_loss(self) -> bool:
+        """True if frames may be missing between the one before and this one."""
+
     def rgb(self, geometry: Geometry) -> Rgb:
         """Give the picture as (H, W, 3) uint8 RGB, turned for display and brought to `geometry`."""
 

@@ -33,6 +33,7 @@ class DecordFrame:
     pixels: Rgb = field(repr=False)
     scalers: dict[Geometry, Scaler] = field(repr=False)
     corrupt: bool = False
+    after_loss: bool = False
 
     def rgb(self, geometry: Geometry) -> Rgb:
         """Give the picture brought to `geometry`; it comes turned already."""

@@ -34,6 +34,7 @@ class FfmpegFrame:
     time_s: float
     duration_s: float
     corrupt: bool
+    after_loss: bool
     picture: av.VideoFrame = field(repr=False)
     scalers: dict[Geometry, Scaler] = field(repr=False)
 
@@ -87,8 +88,8 @@ class FfmpegVideo:
             last_s = time_s
             corrupt = corrupt or self.num_errors > 0
             yield FfmpegFrame(
-                time_s=time_s, duration_s=self._duration_s(time_s), corrupt=corrupt, picture=picture,
-                scalers=self._scalers,
+                time_s=time_s, duration_s=self._duration_s(time_s), corrupt=corrupt, after_loss=corrupt,
+                picture=picture, scalers=self._scalers,
             )  # fmt: skip
 
     def _duration_s(self, time_s: float) -> float:

@@ -1,8 +1,8 @@
 """The default decoder: PyAV, packet by packet, one thread; it goes on after damage and says what is doubtful."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -10,15 +10,13 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from stages.media.container import nominal_frame_s, open_container, origin
+from stages.media.damage import DamageTracker, HoleWatch, Step
 from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.listening import listener
 from stages.media.sources import Source
-
-_MOST_HELD = 16
-"""Codecs reorder by at most this many frames; it bounds how many wait for the frame that ends a run of B-frames."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +26,7 @@ class PyavFrame:
     time_s: float
     duration_s: float
     corrupt: bool
+    after_loss: bool
     picture: av.VideoFrame = field(repr=False)
     scalers: dict[Geometry, Scaler] = field(repr=False)
 
@@ -41,68 +40,93 @@ class PyavVideo:
     """A container being decoded; see `decoders.base.OpenVideo`."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
-        self.num_errors = 0
         self._container = container
         self._stream = stream
+        self._context = stream.codec_context
+        self._context.copy_opaque = True
         self._origin = origin(container)
         self._base = stream.time_base or Fraction(1, 1_000_000)
         self._frame_s = nominal_frame_s(stream)
         self._scalers: dict[Geometry, Scaler] = {}
-        self._dirty = False
+        self._damage = DamageTracker()
+        self._holes = HoleWatch() if "matroska" in container.format.name else None
+        self._listener = listener()
+
+    @property
+    def num_errors(self) -> int:
+        """See `DamageTracker`."""
+        return self._damage.num_errors
 
     def frames(self) -> Iterator[PyavFrame]:
         """Give the frames forward; a packet that does not decode is counted and passed over."""
-        held: list[PyavFrame] = []
-        for frame in self._ascending():
-            held.append(frame)
-            if frame.picture.pict_type != PictureType.B or len(held) == _MOST_HELD:
-                yield from _spread(held)
-                held = []
-        yield from _spread(held)
-
-    def _ascending(self) -> Iterator[PyavFrame]:
         last_s = -float("inf")
-        for packet in self._packets():
-            for picture in self._decode(packet):
-                frame = self._frame(picture, last_s)
+        for step, packet in self._steps():
+            for picture in self._decode(step, packet):
+                frame = self._frame(picture, step, last_s)
                 if frame.time_s <= last_s:  # two frames with one time stamp: the first is shown
                     continue
                 last_s = frame.time_s
                 yield frame
 
-    def _packets(self) -> Iterator["Packet[Any]"]:
-        try:
-            yield from self._container.demux(self._stream)
-        except FFmpegError:
-            # The file ends in the middle of a packet: what the decoder still holds is drained.
-            self.num_errors += 1
-            self._dirty = True
-            yield Packet()
+    def _steps(self) -> Iterator[tuple[Step, "Packet[Any]"]]:
+        """Give the packets with their places in the order of decoding; the last one is empty and drains the decoder."""
+        for packet, lost_before in self._read():
+            step = self._damage.step(lost_before=lost_before)
+            if packet.size:
+                packet.opaque = step
+            yield step, packet
 
-    def _decode(self, packet: "Packet[Any]") -> list[av.VideoFrame]:
+    def _read(self) -> Iterator[tuple["Packet[Any]", bool]]:
+        """Give the stream's packets, an empty one last, each with whether something before it could not be read."""
+        lost, heard = False, self._listener.num_complaints
         try:
-            return self._stream.codec_context.decode(packet if packet.size else None)
+            for packet in self._container.demux(*([] if self._holes else [self._stream])):
+                lost |= self._behind_hole(packet) or packet.is_corrupt or self._listener.num_complaints > heard
+                if packet.size and packet.stream_index == self._stream.index:
+                    yield packet, lost
+                    lost = False
+                heard = self._listener.num_complaints
+        except FFmpegError:  # the file ends in the middle of a packet
+            lost = True
+        yield Packet(), lost
+
+    def _behind_hole(self, packet: "Packet[Any]") -> bool:
+        if self._holes is None or packet.pos is None or not packet.size:
+            return False
+        return self._holes.passes(packet.pos, packet.size)
+
+    def _decode(self, step: Step, packet: "Packet[Any]") -> Iterable[av.VideoFrame]:
+        heard = self._listener.num_complaints
+        try:
+            pictures = self._context.decode(packet if packet.size else None)
         except av.error.EOFError:
-            return []
+            return ()
         except FFmpegError:
-            self.num_errors += 1
-            self._dirty = True
-            return []
+            self._damage.fail(step)
+            return ()
+        if self._listener.num_complaints > heard:
+            self._damage.fail(step)
+        return pictures
 
-    def _frame(self, picture: av.VideoFrame, last_s: float) -> PyavFrame:
-        duration_s = float(picture.duration * self._base) if picture.duration else self._frame_s
-        if picture.is_corrupt:
-            self.num_errors += 1
-            self._dirty = True
-        elif picture.key_frame:
-            self._dirty = False  # nothing before a clean keyframe reaches beyond it
+    def _frame(self, picture: av.VideoFrame, latest: Step, last_s: float) -> PyavFrame:
+        """Judge a picture; one that does not say which packet it was made of is taken for that of the latest."""
+        step = picture.opaque if isinstance(picture.opaque, Step) else latest
+        verdict = self._damage.frame(step, keyframe=picture.key_frame, flagged=picture.is_corrupt)
         if picture.pts is None:
             time_s = max(last_s + self._frame_s, 0.0)
         else:
             time_s = float(picture.pts * self._base - self._origin)
         return PyavFrame(
-            time_s=time_s, duration_s=duration_s, corrupt=self._dirty, picture=picture, scalers=self._scalers
-        )
+            time_s=time_s, duration_s=float(picture.duration * self._base) if picture.duration else self._frame_s,
+            corrupt=verdict.corrupt, after_loss=verdict.after_loss, picture=picture, scalers=self._scalers,
+        )  # fmt: skip
+
+
+class KeyframesVideo(PyavVideo):
+    """A container of which keyframes alone are decoded: each depends on nothing but its own packet."""
+
+    def _read(self) -> Iterator[tuple["Packet[Any]", bool]]:
+        return (item for item in super()._read() if item[0].is_keyframe or not item[0].size)
 
 
 class PyavDecoder:
@@ -119,11 +143,18 @@ class PyavDecoder:
             yield PyavVideo(container, stream)
 
 
-def _spread(held: list[PyavFrame]) -> list[PyavFrame]:
-    """Let damage reach back over the B-frames before it: they may be predicted from what is shown after them."""
-    if any(frame.corrupt for frame in held):
-        return [*(replace(frame, corrupt=True) for frame in held[:-1]), *held[-1:]]
-    return held
+class KeyframeDecoder:
+    """Opens files with PyAV and decodes their keyframes alone; see `decoders.base.Decoder`."""
+
+    @contextmanager
+    def open(self, source: Source) -> Iterator[KeyframesVideo]:
+        """Open a file, or a folder of pictures.
+
+        Raises:
+            DecodeError: as `container.open_container`.
+        """
+        with open_container(source) as (container, stream):
+            yield KeyframesVideo(container, stream)
 
 
 def quarter_turns(picture: av.VideoFrame) -> int:

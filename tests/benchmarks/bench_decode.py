@@ -1,0 +1,77 @@
+"""How fast is decoding, against ffmpeg, and with keyframes alone? One run, same files, interleaved.
+
+(c) decode-only (in its processes, with all its checks) against `ffmpeg -vf fps,scale,format=rgb24 -f null`, as many
+    threads each, over all real videos and ten minutes of 720p.
+(d) keyframes alone against all frames, one picture a second, with a keyframe every 2 s.
+
+See `bench_extract`.
+"""
+
+import subprocess
+from pathlib import Path
+
+import ffmpeg
+import imageio_ffmpeg
+import pytest
+
+from stages.extract import ExtractConfig
+from stages.media.presets import CLIP_PRESETS
+from tests.benchmarks.extract_runs import decode, real_videos, stage_config
+from tests.benchmarks.measuring import THREADS, alternate, say
+from tests.benchmarks.straightforward import filters
+from tests.media import remux, run_ffmpeg
+
+SECONDS, LOOPS = 30, 20
+
+
+@pytest.fixture(scope="module")
+def ten_minutes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """720p at 30 frames a second, a keyframe every 2 s: half a minute, twenty times."""
+    folder = tmp_path_factory.mktemp("long")
+    source = ffmpeg.input(f"testsrc2=size=1280x720:rate=30:duration={SECONDS}", format="lavfi")
+    noisy = source.filter("noise", alls=12, allf="t")
+    options = {"vcodec": "libx264", "preset": "veryfast", "g": 60, "sc_threshold": 0, "pix_fmt": "yuv420p"}
+    run_ffmpeg(ffmpeg.output(noisy, str(folder / "part.mp4"), **options))
+    return remux(folder / "part.mp4", folder / "ten_minutes.mp4", {"stream_loop": LOOPS - 1})
+
+
+def ffmpeg_decode(paths: list[Path], threads: int) -> None:
+    """What ffmpeg needs for the same pictures, thrown away."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "quiet", "-nostdin"]
+    command += ["-threads", str(threads), "-filter_threads", str(threads)]
+    for path in paths:
+        shown = ["-i", str(path), "-an", "-vf", filters(CLIP_PRESETS["videoclip"]), "-f", "null", "-"]
+        subprocess.run([*command, *shown], check=False)
+
+
+@pytest.mark.parametrize("threads", sorted({1, THREADS}))
+def test_c_decode_against_ffmpeg(ten_minutes: Path, tmp_path: Path, threads: int) -> None:
+    paths = [ten_minutes, *real_videos(tmp_path)]
+    config = stage_config(s3d={"preset": "videoclip"})
+    costs = alternate(
+        {
+            "ours": lambda: decode(paths, config, tmp_path / "attempts", processes=threads),
+            "ffmpeg": lambda: ffmpeg_decode(paths, threads),
+        }
+    )
+    ours, theirs = costs["ours"], costs["ffmpeg"]
+    say(f"(c) decode-only of {len(paths)} videos, {threads} threads: ours {ours.wall:.2f} s ({ours.cpu:.2f} CPU s), "
+        f"ffmpeg {theirs.wall:.2f} s ({theirs.cpu:.2f}): {ours.wall / theirs.wall:.2f} times by wall, "
+        f"{ours.cpu / theirs.cpu:.2f} by CPU; asked 1.2\n")  # fmt: skip
+
+
+def test_d_keyframes_alone(ten_minutes: Path, tmp_path: Path) -> None:
+    frames = {"num_frames": 600, "fps": 1.0, "width": 340, "height": 256}
+    configs: dict[str, ExtractConfig] = {
+        mode: stage_config(backbones=(), frames=frames, decode=mode) for mode in ("all", "keyframes")
+    }
+    costs = alternate(
+        {
+            mode: lambda config=config: decode([ten_minutes], config, tmp_path / "attempts", processes=1)
+            for mode, config in configs.items()
+        }
+    )
+    everything, keyframes = costs["all"], costs["keyframes"]
+    say(f"(d) a picture a second of ten minutes: all frames {everything.wall:.2f} s, keyframes {keyframes.wall:.2f} s: "
+        f"{everything.wall / keyframes.wall:.1f} times faster by wall, {everything.cpu / keyframes.cpu:.1f} by CPU; "
+        f"asked 5\n")  # fmt: skip

@@ -1,0 +1,54 @@
+"""Costs of things that take turns, so that a neighbour's load falls on all of them."""
+
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+CORES = len(os.sched_getaffinity(0))
+THREADS = int(os.environ.get("FABULA_BENCH_THREADS", CORES))
+"""Of extract."""
+
+ROUNDS = int(os.environ.get("FABULA_BENCH_ROUNDS", "3"))
+"""The median of so many counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Seconds: on the clock, and of all cores together (children that ended are in it)."""
+
+    wall: float
+    cpu: float
+
+
+def measure(run: Callable[[], object]) -> Cost:
+    """Run once."""
+    before, started = _cpu_seconds(), time.perf_counter()
+    run()
+    return Cost(wall=time.perf_counter() - started, cpu=_cpu_seconds() - before)
+
+
+def _cpu_seconds() -> float:
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def alternate(forms: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, Cost]:
+    """Median costs of the forms, which take turns."""
+    costs: dict[str, list[Cost]] = {name: [] for name in forms}
+    for _ in range(rounds):
+        for name, run in forms.items():
+            costs[name].append(measure(run))
+    return {
+        name: Cost(wall=statistics.median(c.wall for c in found), cpu=statistics.median(c.cpu for c in found))
+        for name, found in costs.items()
+    }
+
+
+def say(text: str) -> None:
+    """Print a line of the table."""
+    sys.stdout.write(f"\n{text}")
+    sys.stdout.flush()
