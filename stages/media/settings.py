@@ -177,7 +177,7 @@ class OutputsConfig(StageConfig):
         stride_s: from the start of a search window to the next.
         tail: what becomes of the end of a video (`stages.media.timelines.Tail`).
         decode: `all` frames; or `keyframes` alone, many times faster, for what wants about one frame a second (CLIP,
-            ResNet, frames, thumbnails): rows, spans and times are then those of the keyframes nearest to what was asked.
+            ResNet, frames, thumbnails): rows, spans and times are then those of the keyframes nearest to what is asked.
         decoder: `pyav`, `decord` or `ffmpeg`; keyframes are PyAV's.
         precision: of the networks; bfloat16 on a CPU needs avx512_bf16 or amx_bf16.
         device: where they run.
