@@ -51,7 +51,7 @@ class RunConfig(StageConfig):
         name: of the configuration: later commands find what its runs made by it.
         root: the store.
         encoder: what embeds windows and sentences: `auto` (train if any narration is found, else s3d-text), `train`,
-            `s3d-text[:WEIGHTS]`, `clip:MODEL`, or the path of a checkpoint.
+            `s3d-text[:WEIGHTS]`, `clip:MODEL`, the path of a checkpoint, or `none`: frame backbones alone are measured.
         imported: features that others made, instead of extracting those of this backbone.
         corpus: the generated corpus that `fabula corpus` renders into the media folder, if it is one.
     """

@@ -53,8 +53,9 @@ def resolve(config: RunConfig) -> RunConfig:
     clip = extract.clip
     if choice.kind == "clip" and clip is None:
         clip = ClipConfig(model=choice.path or "")
-    needed = () if _trains_no_encoder(config, choice) else (choice.backbone,)
-    backbones = extract.backbones if "backbones" in extract.model_fields_set else needed
+    needed = () if _trains_no_encoder(config, choice) or choice.kind == "none" else (choice.backbone,)
+    told = "backbones" in extract.model_fields_set or choice.kind == "none"
+    backbones = extract.backbones if told else needed
     if not set(needed) <= set(backbones):
         raise ConfigError(
             f"[extract] backbones = {list(backbones)}: the encoder {encoder!r} reads {choice.backbone!r} features; "
@@ -72,6 +73,11 @@ def _check_benchmarks(config: RunConfig, choice: EncoderChoice) -> None:
     backbones = (*extract.backbones, *((imported.backbone,) if imported else ()))
     made = {*(f"features.{backbone}" for backbone in backbones), *(("frames",) if extract.frames else ())}
     for benchmark in config.evaluate.benchmarks:
+        if choice.kind == "none" and benchmark.protocol.asks_encoder:
+            raise ConfigError(
+                f"{benchmark.where} protocol {benchmark.protocol.name!r} compares videos with texts, but encoder = "
+                "'none': name an encoder"
+            )
         if missing := sorted(set(benchmark.protocol.reads(choice)) - made):
             raise ConfigError(
                 f"{benchmark.where} protocol {benchmark.protocol.name!r} reads {missing[0]}, which this run does not "
@@ -122,6 +128,15 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
         stages.append(Train(config.train))
     if _trains_no_encoder(config, choice):
         return stages
+    evaluate = Evaluate(
+        config.evaluate,
+        encoder=choice,
+        encoder_settings=EncoderSettings(**config.embed.model_dump(include=set(EncoderSettings.model_fields))),
+        reports_on=_reported(config),
+        ivf=config.index.ivf,
+    )
+    if choice.kind == "none":
+        return [*stages, evaluate] if config.evaluate.benchmarks else stages
     return [
         *stages,
         Embed(config.embed, encoder=choice),
@@ -131,13 +146,7 @@ def build_stages(config: RunConfig, *, rehash: bool = False) -> list[Stage]:
             checkpoint_path=_checkpoint_path(choice),
             tokenizer_path=config.embed.tokenizer,
         ),
-        Evaluate(
-            config.evaluate,
-            encoder=choice,
-            encoder_settings=EncoderSettings(**config.embed.model_dump(include=set(EncoderSettings.model_fields))),
-            reports_on=_reported(config),
-            ivf=config.index.ivf,
-        ),
+        evaluate,
     ]
 
 

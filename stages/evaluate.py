@@ -117,9 +117,16 @@ class Evaluate(Stage):
     def needs(self) -> tuple[str, ...]:
         """The manifest for names, the embeddings, and whatever is read, measured or reported on."""
         read = (label for benchmark in self.config.benchmarks for label in self.labels_of(benchmark))
+        if not self.measures_own_set:
+            return tuple(dict.fromkeys(("manifest", *read)))
         index = ("index",) if self.ivf else ()
         labels = ("manifest", *self.reports_on, *read, *self._checkpoint_label, "embeddings", *index)
         return tuple(dict.fromkeys(labels))
+
+    @property
+    def measures_own_set(self) -> bool:
+        """Whether the run embeds, so that its own narrations can be searched for."""
+        return self.encoder.kind != "none"
 
     def labels_of(self, benchmark: Benchmark) -> tuple[str, ...]:
         """Labels of what a benchmark's protocol reads, the features first."""
@@ -138,15 +145,7 @@ class Evaluate(Stage):
     def units(self, inputs: Inputs) -> list[Unit]:
         """The run's own set, whose page names every artifact that it read, and one unit a benchmark."""
         given = given_training(self.encoder)
-        chosen = choose_videos(self.config, read_videos(inputs["manifest"])) | given
-        own = {
-            "config": self.config.model_dump(mode="json", include={"split", "ks", "rerank"}),
-            "how": self._how(self.config.published),
-            "split": chosen,
-            "inputs": {label: inputs[label].fingerprint for label in self.own_labels},
-            "index": self.ivf and [record.fingerprint for record in inputs["index"].records],
-        }
-        units = [Unit(unit_id=OWN_SET, inputs=(OWN_SET,), payload=chosen, identities={"evaluation": own})]
+        units = [self._own_unit(inputs, given)] if self.measures_own_set else []
         for benchmark in self.config.benchmarks:
             identity = self._identity(benchmark, inputs, given)
             units.append(
@@ -158,6 +157,17 @@ class Evaluate(Stage):
                 )
             )
         return units
+
+    def _own_unit(self, inputs: Inputs, given: Mapping[str, Any]) -> Unit:
+        chosen = choose_videos(self.config, read_videos(inputs["manifest"])) | dict(given)
+        own = {
+            "config": self.config.model_dump(mode="json", include={"split", "ks", "rerank"}),
+            "how": self._how(self.config.published),
+            "split": chosen,
+            "inputs": {label: inputs[label].fingerprint for label in self.own_labels},
+            "index": self.ivf and [record.fingerprint for record in inputs["index"].records],
+        }
+        return Unit(unit_id=OWN_SET, inputs=(OWN_SET,), payload=chosen, identities={"evaluation": own})
 
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: a unit reads what it needs."""

@@ -13,7 +13,7 @@ from stages.artifacts.sealed import Artifact
 from stages.contract import StageConfig
 from stages.errors import ConfigError
 
-Kind = Literal["train", "dual", "clip", "s3d-text"]
+Kind = Literal["train", "dual", "clip", "s3d-text", "none"]
 Backbone = Literal["s3d", "clip"]
 
 
@@ -42,7 +42,8 @@ class EncoderChoice:
     """Which encoder embeds.
 
     Attributes:
-        kind: `train` the checkpoint of this run, `dual` a checkpoint of the user's, or a frozen pair.
+        kind: `train` the checkpoint of this run, `dual` a checkpoint of the user's, a frozen pair, or `none`: the run
+            embeds nothing, it extracts and measures frame backbones.
         path: dual: a folder of ours or a published file; clip: a folder or hub id; s3d-text: weights, None for random.
         backbone: whose features it reads.
         preset: how these were cut out of the videos, if the checkpoint says so.
@@ -63,7 +64,7 @@ def parse_encoder(text: str, *, train_backbone: Backbone = "s3d") -> EncoderChoi
     """Return what `encoder = ...` of a configuration means.
 
     Args:
-        text: `train`, `s3d-text[:WEIGHTS]`, `clip:MODEL`, or the path of a checkpoint.
+        text: `train`, `s3d-text[:WEIGHTS]`, `clip:MODEL`, the path of a checkpoint, or `none`.
         train_backbone: whose features training reads.
 
     Raises:
@@ -72,14 +73,16 @@ def parse_encoder(text: str, *, train_backbone: Backbone = "s3d") -> EncoderChoi
     kind, _, path = text.partition(":")
     if text == "train":
         return EncoderChoice(kind="train", backbone=train_backbone)
+    if text == "none":
+        return EncoderChoice(kind="none")
     if kind == "s3d-text":
         return EncoderChoice(kind="s3d-text", path=path or None)
     if kind == "clip" and path:
         return EncoderChoice(kind="clip", path=path, backbone="clip")
     if not Path(text).exists():
         raise ConfigError(
-            f"encoder = {text!r}: there is no such checkpoint; expected 'train', 's3d-text[:WEIGHTS]', 'clip:MODEL' "
-            "or the path of one"
+            f"encoder = {text!r}: there is no such checkpoint; expected 'train', 's3d-text[:WEIGHTS]', "
+            "'clip:MODEL', the path of one, or 'none'"
         )
     backbone, preset = _features_of(Path(text))
     return EncoderChoice(kind="dual", path=text, backbone=backbone, preset=preset)

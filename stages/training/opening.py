@@ -29,6 +29,8 @@ def open_choice(choice: EncoderChoice, settings: EncoderSettings, checkpoint: Ar
     """
     tokenizer = None if settings.tokenizer is None else str(settings.tokenizer)
     try:
+        if choice.kind == "none":
+            raise ValueError("encoder is 'none', but something is to be encoded")
         if choice.kind != "train":
             spec = EncoderSpec(
                 kind=choice.kind, path=choice.path, sha256=settings.sha256, seed=settings.seed, tokenizer=tokenizer

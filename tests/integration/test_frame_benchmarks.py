@@ -44,7 +44,7 @@ def configuration(actions: ActionSet, clip: Path, benchmarks: list[dict[str, Any
     settings = {
         "name": "actions",
         "root": str(actions.root / "store"),
-        "encoder": f"clip:{clip}",
+        "encoder": "none",
         "executor": {"kind": "inline"},
         "ingest": {"media": str(actions.media)},
         "extract": extract,
@@ -208,3 +208,13 @@ def test_a_backbone_that_the_run_does_not_extract_is_refused_when_planning(actio
     benchmarks = of_backbone("resnet", actions)
     with pytest.raises(ConfigError, match=r"resnet-localisation: protocol .* reads features\.resnet, which"):
         configuration(actions, clip, benchmarks, extract={"backbones": ["clip"], "clip": {"model": str(clip)}})
+
+
+def test_a_run_without_an_encoder_embeds_nothing(measured: Outcome) -> None:
+    assert not {"embeddings", "index", "checkpoint"} & set(measured.artifacts)
+
+
+def test_a_text_protocol_without_an_encoder_is_refused(actions: ActionSet, clip: Path) -> None:
+    benchmark = {"name": "clips", "dataset": actions.ucf101(), "protocol": {"name": "clip_retrieval"}}
+    with pytest.raises(ConfigError, match=r"compares videos with texts, but encoder = 'none'"):
+        configuration(actions, clip, [benchmark])
