@@ -14,6 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from models.alignment.held import HELD
 from models.alignment.sequences import F32, F64, I64, Precision, place_unit_rows
 
 LANES = 16
@@ -53,15 +54,17 @@ class Block:
             dtype: Of the result.
 
         Returns:
-            (C, E); an empty lane's row is zero.
+            (C, E); an empty lane's row is zero. It lasts until this thread asks for those of another block.
 
         Raises:
             ValueError: a row holds NaN or infinity.
         """
-        rows = np.zeros((int(self.starts[-1]), videos[0].shape[1]), dtype=dtype)
+        rows = HELD.array("columns", (int(self.starts[-1]), videos[0].shape[1]), dtype)
         for columns, video in zip(self.columns(), self.videos.tolist(), strict=True):
             if video >= 0:
                 place_unit_rows(videos[video], columns, rows)
+            else:
+                rows[columns] = 0.0
         return rows
 
 

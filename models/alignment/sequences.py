@@ -10,6 +10,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from models.alignment.held import HELD
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]
@@ -58,13 +60,13 @@ def stack_unit_rows(sequences: Sequence[F32], dtype: Precision) -> NDArray[np.fl
         dtype: Of the result.
 
     Returns:
-        (sum of n, E).
+        (sum of n, E); it lasts until this thread stacks others.
 
     Raises:
         ValueError: a row holds NaN or infinity.
     """
     lengths = lengths_of(sequences)
-    stacked = np.empty((int(lengths.sum()), sequences[0].shape[1]), dtype=dtype)
+    stacked = HELD.array("stacked", (int(lengths.sum()), sequences[0].shape[1]), dtype)
     for sequence, end in zip(sequences, np.cumsum(lengths).tolist(), strict=True):
         place_unit_rows(sequence, np.arange(end - len(sequence), end), stacked)
     return stacked

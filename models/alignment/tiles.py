@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from models.alignment.held import HELD
 from models.alignment.lanes import Block, plan_blocks
 from models.alignment.sequences import F32, F64, I64, Precision, lengths_of, stack_unit_rows
 
@@ -61,11 +62,10 @@ def score_matrix(
     scores = np.empty((len(texts), len(videos)))
 
     def score_blocks(blocks: Sequence[Block]) -> None:
-        product = _Product(precision)
         for block in blocks:
             columns = block.unit_columns(videos, precision)
             for first, last in text_tiles(text_starts, len(columns)):
-                similarity = product(rows[text_starts[first] : text_starts[last]], columns)
+                similarity = _product(rows[text_starts[first] : text_starts[last]], columns)
                 found = _run(kernel, similarity, text_starts[first : last + 1], block, drop_costs)
                 _scatter(found[0], block, scores[first:last])
 
@@ -79,20 +79,11 @@ def score_matrix(
     return scores
 
 
-class _Product:
-    """Products of tiles in one buffer: memory that is given back is fetched page by page when it is asked for again."""
-
-    def __init__(self, dtype: Precision) -> None:
-        self._cells: NDArray[np.floating] = np.empty(0, dtype)
-
-    def __call__(self, rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.floating]:
-        """(R, E) and (C, E) -> (R, C), which lasts until the next call."""
-        size = len(rows) * len(columns)
-        if self._cells.size < size:
-            self._cells = np.empty(size, self._cells.dtype)
-        out = self._cells[:size].reshape(len(rows), len(columns))
-        product: NDArray[np.floating] = np.matmul(rows, columns.T, out=out)
-        return product
+def _product(rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(R, E) and (C, E) -> (R, C), which lasts until this thread's next call."""
+    out = HELD.array("cells", (len(rows), len(columns)), rows.dtype)
+    product: NDArray[np.floating] = np.matmul(rows, columns.T, out=out)
+    return product
 
 
 def score_similarity(

@@ -53,8 +53,8 @@ def num_cells(texts: Arrays, videos: Arrays) -> int:
 def bare_product(texts: Arrays, videos: Arrays) -> Callable[[], None]:
     """The product of the same tiles and nothing else."""
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths_of(texts))])
-    rows = stack_unit_rows(texts, "float32")
-    columns = [block.unit_columns(videos, "float32") for block in plan_blocks(lengths_of(videos))]
+    rows = stack_unit_rows(texts, "float32").copy()
+    columns = [block.unit_columns(videos, "float32").copy() for block in plan_blocks(lengths_of(videos))]
 
     def multiply() -> None:
         for block in columns:
