@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from stages.media.ahead import Job, Refused
     from stages.media.backbones import LoadedBackbone
     from stages.media.makers import Maker
+    from stages.media.process import IsolationSettings
 
 SCHEMA_VERSION = 1
 
@@ -102,16 +103,13 @@ class ExtractWorker:
 
         from stages.media.ahead import DecodeCrew
         from stages.media.encoders import ThreadPool
-        from stages.media.process import IsolationSettings
 
         if config.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("[extract] device = 'cuda': torch sees no CUDA device here; set device = 'cpu'")
         torch.set_num_threads(1)  # several batches at once keep all threads busier than one batch on all of them
         self._config = config
         self._folder = folder
-        # The processes start while networks are loaded.
-        isolation = IsolationSettings(deadline_s=config.deadline_s, memory_mib=config.memory_mib)
-        self._crew = DecodeCrew(isolation, config.threads)
+        self._crew = DecodeCrew(self._isolation(), config.threads)  # its processes start while networks are loaded
         self._pool = ThreadPool(config.threads)
         self._open = cache(self._load)
 
@@ -149,6 +147,11 @@ class ExtractWorker:
         """End decode processes and threads."""
         self._crew.close()
         self._pool.close()
+
+    def _isolation(self) -> "IsolationSettings":
+        from stages.media.process import IsolationSettings
+
+        return IsolationSettings(deadline_s=self._config.deadline_s, memory_mib=self._config.memory_mib)
 
     def _load(self, label: str) -> "LoadedBackbone":
         from stages.media.backbones import open_backbone
