@@ -69,7 +69,8 @@ check: lint test ## what continuous integration asks for
 bench: bench-extract bench-train bench-eval bench-corpus ## all benchmarks; each prints ratios measured side by side
 
 bench-extract: $(INSTALL) ## S3D against float32 eager, the stage against its parts, decoding against ffmpeg
-	$(BIN)/python -m pytest tests/benchmarks/bench_extract.py tests/benchmarks/bench_decode.py -s
+	$(BIN)/python -m pytest tests/benchmarks/bench_extract.py tests/benchmarks/bench_decode.py \
+	  tests/benchmarks/bench_gpu.py -s
 
 bench-train: $(INSTALL) ## soft-DTW against a cell-by-cell loop
 	$(BIN)/python -m pytest tests/benchmarks/bench_soft.py -s

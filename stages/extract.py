@@ -26,7 +26,9 @@ from stages.media.settings import FRAMES, THUMBNAILS, OutputsConfig
 if TYPE_CHECKING:
     from stages.media.ahead import Job, Refused
     from stages.media.backbones import LoadedBackbone
+    from stages.media.encoders import Encoder
     from stages.media.makers import Maker
+    from stages.media.process import IsolationSettings
 
 SCHEMA_VERSION = 1
 
@@ -102,18 +104,15 @@ class ExtractWorker:
 
         from stages.media.ahead import DecodeCrew
         from stages.media.encoders import ThreadPool
-        from stages.media.process import IsolationSettings
 
         if config.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("[extract] device = 'cuda': torch sees no CUDA device here; set device = 'cpu'")
         torch.set_num_threads(1)  # several batches at once keep all threads busier than one batch on all of them
         self._config = config
         self._folder = folder
-        # The processes start while networks are loaded.
-        isolation = IsolationSettings(deadline_s=config.deadline_s, memory_mib=config.memory_mib)
-        self._crew = DecodeCrew(isolation, config.threads)
+        self._crew = DecodeCrew(self._isolation(), config.threads)  # its processes start while networks are loaded
         self._pool = ThreadPool(config.threads)
-        self._open = cache(self._load)
+        self._open, self._encoder = cache(self._load), cache(self._make_encoder)
 
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
         """Write one tar for each output that is wanted."""
@@ -150,6 +149,11 @@ class ExtractWorker:
         self._crew.close()
         self._pool.close()
 
+    def _isolation(self) -> "IsolationSettings":
+        from stages.media.process import IsolationSettings
+
+        return IsolationSettings(deadline_s=self._config.deadline_s, memory_mib=self._config.memory_mib)
+
     def _load(self, label: str) -> "LoadedBackbone":
         from stages.media.backbones import open_backbone
 
@@ -172,7 +176,6 @@ class ExtractWorker:
         ]
 
     def _maker(self, label: str) -> "Maker":
-        from stages.media.encoders import ThreadedEncoder
         from stages.media.makers import FeatureMaker, FrameMaker, ThumbnailMaker
 
         config = self._config
@@ -181,16 +184,28 @@ class ExtractWorker:
             return ThumbnailMaker(consumer=make_consumer(config, label), about=about)
         if label == FRAMES:
             return FrameMaker(consumer=make_consumer(config, label))
-        loaded, recipe = self._open(label), make_recipes(config)[label]
+        recipe, (encoder, batch_size) = make_recipes(config)[label], self._encoder(label)
         return FeatureMaker(
             about={
                 "backbone": label.partition(".")[2], "preset": recipe["preset"]["name"], "weights": recipe["weights"],
                 "tail": config.tail,
             },
-            consumer=make_consumer(config, label, loaded.geometry),
-            encoder=ThreadedEncoder(loaded.encode, self._pool),
-            batch_size=recipe["batch_size"],
+            consumer=make_consumer(config, label, self._open(label).geometry),
+            encoder=encoder,
+            batch_size=batch_size,
         )  # fmt: skip
+
+    def _make_encoder(self, label: str) -> "tuple[Encoder, int]":
+        """A network behind its queue, and how many clips it is handed at once."""
+        from stages.media.backbones import cuda_encoder
+        from stages.media.encoders import ThreadedEncoder
+
+        loaded, batch_size = self._open(label), make_recipes(self._config)[label]["batch_size"]
+        if self._config.device == "cuda":
+            frames_per_clip = make_consumer(self._config, label).frames_per_clip
+            if (filling := cuda_encoder(loaded, batch_size, frames_per_clip)) is not None:
+                return filling, 1
+        return ThreadedEncoder(loaded.encode, self._pool), batch_size
 
 
 def _unit(number: int, videos: Sequence[Video], recipes: dict[str, dict[str, Any]]) -> Unit:

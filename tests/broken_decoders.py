@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stages.errors import ConfigError
 from stages.media.decoders import DECODERS
 from stages.media.decoders.base import OpenVideo
 from stages.media.decoders.pyav import PyavDecoder
+from stages.media.sources import Source
 
 
 class _Broken:
@@ -58,4 +60,21 @@ class Mistaken(_Broken):
         no_such_name  # noqa: B018, F821
 
 
-DECODERS.update(hanging=Hanging, dying=Dying, eating=Eating, leaving=Leaving, mistaken=Mistaken)
+class Absent(_Broken):
+    def misdeed(self) -> None:
+        raise ConfigError("decoder: its library does not import here")
+
+
+class ByName:
+    """The decoder `pyav`, but files whose names begin with `hangs`, `dies`, `eats` or `leaves` meet that misdeed."""
+
+    @contextmanager
+    def open(self, source: Source) -> Iterator[OpenVideo]:
+        for name, misdeed in {"hangs": Hanging, "dies": Dying, "eats": Eating, "leaves": Leaving}.items():
+            if source.name.startswith(name):
+                misdeed().misdeed()
+        with PyavDecoder().open(source) as video:
+            yield video
+
+
+DECODERS.update(hanging=Hanging, dying=Dying, eating=Eating, leaving=Leaving, mistaken=Mistaken, absent=Absent)

@@ -21,6 +21,11 @@ def _missing(marker: str) -> str | None:
 
         if not torch.cuda.is_available():
             return "no NVIDIA GPU is visible to torch"
+    if marker == "torchcodec":
+        try:
+            import torchcodec  # noqa: F401
+        except (ImportError, RuntimeError, OSError) as error:
+            return f"torchcodec does not import ({str(error).strip().splitlines()[0]})"
     if marker == "browser":
         import shutil
 
@@ -31,7 +36,8 @@ def _missing(marker: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     required = {name for name in os.environ.get("FABULA_REQUIRE", "").split(",") if name}
-    used = [name for name in ("shared", "gpu", "browser") if any(item.get_closest_marker(name) for item in items)]
+    markers = ("shared", "gpu", "browser", "torchcodec")
+    used = [name for name in markers if any(item.get_closest_marker(name) for item in items)]
     reasons = {marker: _missing(marker) for marker in used}
     for item in items:
         for marker, reason in reasons.items():

@@ -146,8 +146,12 @@ class ClipTowers:
         """
         if frames.dtype != torch.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
             raise ValueError(f"CLIP frames: got {frames.dtype} {tuple(frames.shape)}, expected uint8 (B, H, W, 3)")
-        pixels = self.preprocess(frames.to(self._device)).to(self._dtype)
-        return _pooled(self._model.get_image_features(pixel_values=pixels))
+        return self.compute(frames.to(self._device)).cpu()
+
+    def compute(self, frames: Tensor) -> Tensor:
+        """Encode frames that lie on the towers' device; so do the rows."""
+        pixels = self.preprocess(frames).to(self._dtype)
+        return _tensor(self._model.get_image_features(pixel_values=pixels)).float()
 
     @torch.inference_mode()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -160,7 +164,7 @@ class ClipTowers:
         inputs = {"input_ids": tokens["input_ids"].to(self._device)}
         if self._padding == "longest":
             inputs["attention_mask"] = tokens["attention_mask"].to(self._device)
-        return _pooled(self._model.get_text_features(**inputs))
+        return _tensor(self._model.get_text_features(**inputs)).float().cpu()
 
 
 class ClipImageTower(FrameTower):
@@ -219,10 +223,6 @@ def _refuse_gaps(source: str, model: Any, loading: dict[str, Any]) -> None:
     if gaps:
         got = f"{len(gaps)} of {len(model.state_dict())} tensors are missing or of another shape"
         raise ValueError(f"CLIP {source}: {got} ({', '.join(gaps[:3])}, ...); expected a complete model")
-
-
-def _pooled(output: Any) -> Tensor:
-    return _tensor(output).float().cpu()
 
 
 def _tensor(output: Any) -> Tensor:

@@ -91,7 +91,12 @@ class ResNetFeatures:
         at_once = len(frames)
         if self._device.type == "cpu":
             at_once = max(1, _PIXELS_AT_ONCE // (frames.shape[1] * frames.shape[2]))
-        return torch.cat([self._model(part.to(self._device)).cpu() for part in frames.split(at_once)])
+        return torch.cat([self.compute(part.to(self._device)).cpu() for part in frames.split(at_once)])
+
+    def compute(self, frames: Tensor) -> Tensor:
+        """Encode frames, all at once, that lie on the network's device; so do the rows."""
+        rows: Tensor = self._model(frames)
+        return rows
 
 
 class _FrozenBlock(nn.Module):

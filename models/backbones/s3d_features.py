@@ -75,11 +75,10 @@ class S3DFeatures:
         at_once = len(frames)
         if self._device.type == "cpu":
             at_once = _PIXELS_AT_ONCE // math.prod(frames.shape[1:4])
-        return torch.cat([self._encode(part) for part in frames.split(max(1, at_once))])
+        return torch.cat([self.compute(part.to(self._device)).cpu() for part in frames.split(max(1, at_once))])
 
-    def _encode(self, frames: Tensor) -> Tensor:
-        result = self._model(frames.to(self._device))
+    def compute(self, frames: Tensor) -> Tensor:
+        """Encode clips of the same shape, all at once, that lie on the network's device; so do the rows."""
+        result = self._model(frames)
         features: Tensor = result.video_embedding if self.output == "video_embedding" else result.mixed_5c
-        if self.l2_normalise:
-            features = F.normalize(features, dim=1)
-        return features.cpu()
+        return F.normalize(features, dim=1) if self.l2_normalise else features

@@ -22,6 +22,7 @@ _NEEDED = {
     "webdataset": "webdataset", "torch": "torch", "transformers": "transformers", "numba": "numba", "ray": "ray",
 }  # fmt: skip
 _OPTIONAL = {"decord": "decord"}
+_ON_REQUEST = "torchcodec"
 _FAISS = "faiss"
 
 
@@ -47,10 +48,11 @@ def check_machine(*, device: str = "cpu", decoder: str = "pyav") -> list[Check]:
         device: where extract is to compute, `cpu` or `cuda`.
         decoder: that it is to use.
     """
-    found = import_all([*_NEEDED, *_OPTIONAL, _FAISS])
+    optional = {**_OPTIONAL, **({_ON_REQUEST: _ON_REQUEST} if decoder == _ON_REQUEST else {})}
+    found = import_all([*_NEEDED, *optional, _FAISS])
     checks = [_python()]
     checks += [_library(name, _NEEDED[name], found[name], needed=True) for name in _NEEDED]
-    checks += [_library(name, dist, found[name], needed=decoder == name) for name, dist in _OPTIONAL.items()]
+    checks += [_library(name, dist, found[name], needed=decoder == name) for name, dist in optional.items()]
     checks.append(_program(found["imageio_ffmpeg"]))
     return [
         *checks,

@@ -1,5 +1,6 @@
 """The frozen networks as functions from frames to rows. Never imported by a decode process: this loads torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from models.backbones.weights import load_s3d as load_s3d_file
 from stages.errors import ConfigError
-from stages.media.encoders import Encode
+from stages.media.encoders import Encode, FillingEncoder
 from stages.media.geometry import Geometry
 from stages.media.presets import CLIP_PRESETS, ClipPreset
 from stages.media.settings import CLIP, RESNET, OutputsConfig, Precision, ResNetConfig, ResNetWeights
@@ -26,11 +27,13 @@ class LoadedBackbone:
         encode: (B, F, H, W, 3) uint8 RGB -> (B, D) float32.
         geometry: the picture size that it wants.
         dim: D.
+        compute: the same as `encode`, of tensors on the network's device.
     """
 
     encode: Encode
     geometry: Geometry
     dim: int
+    compute: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
 def open_backbone(config: OutputsConfig, label: str) -> LoadedBackbone:
@@ -42,6 +45,16 @@ def open_backbone(config: OutputsConfig, label: str) -> LoadedBackbone:
         return load_resnet(config.resnet, precision=precision, device=device)
     weights, preset = config.s3d, CLIP_PRESETS[config.s3d.preset]
     return load_s3d(preset, weights.weights, weights.sha256, weights.seed, precision=precision, device=device)
+
+
+def cuda_encoder(loaded: LoadedBackbone, batch_size: int, frames_per_clip: int) -> FillingEncoder | None:
+    """Let a network on a card fill its batches across videos; None if the size of its pictures depends on the video."""
+    from models.backbones.cuda_batches import CudaBatches
+
+    side = loaded.geometry.crop
+    if side is None or loaded.compute is None:
+        return None
+    return FillingEncoder(CudaBatches(loaded.compute, (batch_size, frames_per_clip, side, side, 3)))
 
 
 def load_s3d(
@@ -71,6 +84,7 @@ def load_s3d(
     )
     return LoadedBackbone(
         encode=lambda clips: features(torch.from_numpy(clips)).numpy(),
+        compute=features.compute,
         geometry=Geometry(short_side=preset.short_side, crop=preset.crop),
         dim=features.dim,
     )
@@ -96,6 +110,7 @@ def load_clip(model: str, *, precision: Precision, device: str) -> LoadedBackbon
         geometry = Geometry(short_side=max(shape.height, shape.width))
     return LoadedBackbone(
         encode=lambda frames: towers.encode_frames(torch.from_numpy(frames[:, 0])).numpy(),
+        compute=lambda frames: towers.compute(frames[:, 0]),
         geometry=geometry,
         dim=towers.dim,
     )
@@ -111,6 +126,7 @@ def load_resnet(config: ResNetConfig, *, precision: Precision, device: str) -> L
     features = ResNetFeatures(open_resnet(config, "[extract.resnet]"), precision=precision, device=device)
     return LoadedBackbone(
         encode=lambda frames: features(torch.from_numpy(frames[:, 0])).numpy(),
+        compute=lambda frames: features.compute(frames[:, 0]),
         geometry=Geometry(short_side=config.short_side, crop=config.crop),
         dim=features.dim,
     )

@@ -26,6 +26,7 @@ from stages.media.causes import (
     decode_error,
     normalise_words,
 )
+from stages.media.packets import avi_index
 from stages.media.sources import FrameFolder, Source, folder_numbering
 
 _AV_TIME_BASE = 1_000_000
@@ -141,6 +142,7 @@ def scan_timeline(source: Source) -> Timeline:
     """
     most = source.num_frames if isinstance(source, FrameFolder) else None
     with open_container(source) as (container, stream):
+        index = avi_index(container, stream)
         zero, frame_s, failed = origin(container), nominal_frame_s(stream), False
         shown: list[tuple[float, float]] = []
         keyframes_s: set[float] = set()
@@ -152,6 +154,8 @@ def scan_timeline(source: Source) -> Timeline:
                 if len(shown) == most:
                     break
                 if packet.stream_index == stream.index:
+                    if index is not None:
+                        index.correct(packet)
                     shown.append(_interval(packet, zero, frame_s, shown))
                     if packet.is_keyframe:
                         keyframes_s.add(shown[-1][0])

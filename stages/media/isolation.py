@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from stages.errors import BadTranscript, DeadlineExceeded, DecodeError, EmptyTimeline, SampleError
+from stages.errors import BadTranscript, ConfigError, DeadlineExceeded, DecodeError, EmptyTimeline, SampleError
 from stages.media.causes import OUT_OF_MEMORY, decode_error
 from stages.media.messages import BUG, Header, Message
 from stages.media.process import DecodeProcess, IsolationSettings
@@ -86,6 +86,7 @@ class IsolatedPool:
             DecodeError: the job refused the file, or its process died (cause `decoder_crashed` or `out_of_memory`,
                 with the signal or exit code and its last words).
             EmptyTimeline: the job said so.
+            ConfigError: a library that the settings want does not import.
             RuntimeError: the job's code is wrong, or a process does not start.
             DeadlineExceeded: it kept its supervisor waiting too long; the process was killed.
         """
@@ -130,6 +131,8 @@ class IsolatedPool:
 def _as_error(header: Header, name: str, settings: IsolationSettings) -> SampleError:
     if header["type"] == BUG:
         raise RuntimeError(f"a decode process met a bug at {name}:\n{header['message']}")
+    if header["type"] == ConfigError.__name__:
+        raise ConfigError(header["message"])
     if header["cause"] == OUT_OF_MEMORY:
         return decode_error(
             OUT_OF_MEMORY,

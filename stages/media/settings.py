@@ -177,8 +177,8 @@ class OutputsConfig(StageConfig):
         stride_s: from the start of a search window to the next.
         tail: what becomes of the end of a video (`stages.media.timelines.Tail`).
         decode: `all` frames; or `keyframes` alone, many times faster, for what wants about one frame a second (CLIP,
-            ResNet, frames, thumbnails): rows, spans and times are then those of the keyframes nearest to what is asked.
-        decoder: `pyav`, `decord` or `ffmpeg`; keyframes are PyAV's.
+            ResNet, frames, thumbnails): rows, spans and times are then those of the nearest keyframes.
+        decoder: `pyav`, `decord`, `ffmpeg`, or `torchcodec` where it imports; keyframes are PyAV's.
         precision: of the networks; bfloat16 on a CPU needs avx512_bf16 or amx_bf16.
         device: where they run.
     """
@@ -193,7 +193,7 @@ class OutputsConfig(StageConfig):
     stride_s: float = Field(default=4.0, gt=0)
     tail: Tail = "keep"
     decode: Literal["all", "keyframes"] = "all"
-    decoder: Literal["pyav", "decord", "ffmpeg"] = "pyav"
+    decoder: Literal["pyav", "decord", "ffmpeg", "torchcodec"] = "pyav"
     precision: Precision = "float32"
     device: Literal["cpu", "cuda"] = "cpu"
 

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.errors import SampleError
+from stages.errors import ConfigError, SampleError
 from stages.media.causes import OUT_OF_MEMORY
 from stages.media.jobs import JOBS
 from stages.media.listening import listener
@@ -49,6 +49,8 @@ def _serve(job: Header, replies: BinaryIO, ring: Ring) -> None:
             _reply(replies, ring, header, parts)
     except SampleError as error:
         _refuse(replies, type(error).__name__, error.cause, str(error))
+    except ConfigError as error:
+        _refuse(replies, type(error).__name__, "", str(error))
     except MemoryError:
         _refuse(replies, "DecodeError", OUT_OF_MEMORY, "")
     except (NameError, AttributeError, ImportError) as error:

@@ -16,6 +16,7 @@ ENGINE = ["run", "units", "runs", "events", "progress", "executors"]
 DOORS = {
     "ray": ["pipeline/executors/ray.py", "pipeline/executors/ray_train.py"],
     "decord": ["stages/media/"],
+    "torchcodec": ["stages/media/"],
     "av": ["stages/media/"],
     "ffmpeg": ["stages/media/", "stages/corpus/"],
     "imageio_ffmpeg": ["stages/media/", "stages/corpus/"],

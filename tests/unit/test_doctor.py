@@ -18,6 +18,7 @@ from stages.doctor.records import Diagnosis
 from stages.errors import ConfigError
 from stages.extract import ExtractConfig
 from stages.ingest import IngestConfig
+from tests.faults.test_broken_media import make_broken
 from tests.media import Numbered, make_sound, make_video
 from tests.unit.test_extract import Corpus
 
@@ -148,6 +149,8 @@ def test_full_and_plain_on_real_and_broken_videos(tmp_path: Path, shared_dir: Pa
             cut(path, target, 0.2 + 0.03 * number)
         else:
             damage(target, 0.2 + 0.03 * number)
+    (media / "made").mkdir()
+    make_broken(media / "made")
     truth = extracted(tmp_path, media)
     assert states_of(examine(media, full=True)) == truth
     for file in examine(media).files:

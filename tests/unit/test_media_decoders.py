@@ -31,8 +31,11 @@ KINDS = {
     "ten_bit": Numbered(options={**X264, "pix_fmt": "yuv420p10le"}),
     "transport": Numbered(suffix=".ts", options={**X264, "bf": 2}),
 }
-DECODERS = ("pyav", "decord", "ffmpeg")
+DECODERS = (
+    "pyav", "decord", "ffmpeg", pytest.param("torchcodec", marks=pytest.mark.torchcodec),
+)  # fmt: skip
 CANNOT = {("decord", kind) for kind in ("av1", "edit_list", "transport", "pictures", "jpegs")}
+CANNOT |= {("torchcodec", kind) for kind in ("edit_list", "transport", "pictures", "jpegs")}
 SHIFT = {"edit_list": 18}  # the first frame that an edit list of 0.7 s leaves
 TURNS = {"turned": 90, "upside_down": 180}  # how the file says its pictures are to be turned, counter-clockwise
 
@@ -167,7 +170,7 @@ def test_a_cut_file_gives_what_it_holds(made, tmp_path):
 
 
 def test_a_decoder_that_does_not_exist_is_named():
-    with pytest.raises(ConfigError, match="got 'opencv', expected one of decord, ffmpeg, keyframes, pyav"):
+    with pytest.raises(ConfigError, match="got 'opencv', expected one of decord, ffmpeg, keyframes, pyav, torchcodec"):
         open_decoder("opencv")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from stages.errors import DeadlineExceeded, DecodeError, EmptyTimeline
+from stages.errors import ConfigError, DeadlineExceeded, DecodeError, EmptyTimeline
 from stages.media.batches import BATCH_BYTES, read_batch
 from stages.media.consumers import Clock, GridConsumer
 from stages.media.geometry import Geometry
@@ -112,6 +112,14 @@ def test_a_bug_of_ours_is_no_damaged_file(bad):
         pytest.raises(RuntimeError, match=r"(?s)bug at bad.mp4.*no_such_name"),
     ):
         sample(pool, bad, "mistaken")
+
+
+def test_a_library_that_does_not_import_is_the_settings_fault(bad):
+    with (
+        IsolatedPool(IsolationSettings(preload=BROKEN)) as pool,
+        pytest.raises(ConfigError, match="its library does not import here"),
+    ):
+        sample(pool, bad, "absent")
 
 
 def test_hunger_for_memory_costs_one_file(video, bad):

@@ -33,11 +33,17 @@ def _ffmpeg() -> "Decoder":
     return FfmpegDecoder()
 
 
+def _torchcodec() -> "Decoder":
+    from stages.media.decoders.torchcodec_ import TorchcodecDecoder
+
+    return TorchcodecDecoder()
+
+
 KEYFRAMES = "keyframes"
 """The decoder that gives keyframes alone."""
 
 DECODERS: "dict[str, Callable[[], Decoder]]" = {
-    KEYFRAMES: _keyframes, "pyav": _pyav, "decord": _decord, "ffmpeg": _ffmpeg,
+    KEYFRAMES: _keyframes, "pyav": _pyav, "decord": _decord, "ffmpeg": _ffmpeg, "torchcodec": _torchcodec,
 }  # fmt: skip
 """A module that a worker process preloads may add to it."""
 
@@ -46,7 +52,7 @@ def open_decoder(name: str) -> "Decoder":
     """Make the decoder of that name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is none, or its library does not import.
     """
     if name not in DECODERS:
         raise ConfigError(f"decoder: got {name!r}, expected one of {', '.join(sorted(DECODERS))}")

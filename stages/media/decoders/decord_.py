@@ -8,37 +8,17 @@ frames is another one (edit lists, hidden frames: its frames would be wrong) the
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
-import av
 import decord
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.errors import DecodeError
-from stages.media.causes import UNSUPPORTED, decode_error, normalise_words
 from stages.media.container import Timeline, open_container, scan_timeline
-from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.decoders.pixels import PixelFrame, refused, same_frames
+from stages.media.geometry import Geometry, Scaler
 from stages.media.sources import FrameFolder, Source
 
 _CLOCK = re.compile(r"\[\d\d:\d\d:\d\d\] ")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecordFrame:
-    """A picture from decord; see `decoders.base.Frame`."""
-
-    time_s: float
-    duration_s: float
-    pixels: Rgb = field(repr=False)
-    scalers: dict[Geometry, Scaler] = field(repr=False)
-    corrupt: bool = False
-    after_loss: bool = False
-
-    def rgb(self, geometry: Geometry) -> Rgb:
-        """Give the picture brought to `geometry`; it comes turned already."""
-        picture = av.VideoFrame.from_ndarray(self.pixels, format="rgb24")
-        return self.scalers.setdefault(geometry, Scaler(geometry))(picture, 0)
 
 
 class DecordVideo:
@@ -51,7 +31,7 @@ class DecordVideo:
         self._reader = reader
         self._timeline = timeline
 
-    def frames(self) -> Iterator[DecordFrame]:
+    def frames(self) -> Iterator[PixelFrame]:
         """Give the frames forward.
 
         Raises:
@@ -66,7 +46,7 @@ class DecordVideo:
             except (decord.DECORDError, StopIteration) as error:
                 raise _refused(self._name, str(error)) from error
             if end_s > start_s:
-                yield DecordFrame(time_s=start_s, duration_s=end_s - start_s, pixels=pixels, scalers=scalers)
+                yield PixelFrame(time_s=start_s, duration_s=end_s - start_s, pixels=pixels, scalers=scalers)
 
 
 class DecordDecoder:
@@ -90,21 +70,12 @@ class DecordDecoder:
             stamps = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
         except (decord.DECORDError, RuntimeError) as error:
             raise _refused(source.name, str(error)) from error
-        if not _same_frames(stamps, timeline.times_s):
+        if not same_frames(stamps, timeline.times_s):
             raise _refused(
                 source.name, "its list of frames is not that of the packets, as with edit lists and hidden frames"
             )
         yield DecordVideo(source.name, reader, timeline)
 
 
-def _same_frames(stamps: NDArray[np.float64], times_s: NDArray[np.float64]) -> bool:
-    """Whether decord's float32 stamps, which start at the first frame, name the frames that the packets hold."""
-    # Two packets with one time stamp: one of them is hidden (VP8's reference frames), which decord takes for a frame.
-    if len(stamps) != len(times_s) or not len(stamps) or np.any(np.diff(times_s) <= 0):
-        return False
-    return bool(np.allclose(stamps - stamps[0], times_s - times_s[0], rtol=1e-6, atol=2e-3))
-
-
 def _refused(name: str, words: str) -> DecodeError:
-    words = normalise_words(_CLOCK.sub("", words.partition("Stack trace")[0]))
-    return decode_error(UNSUPPORTED, f"{name}: decord cannot decode it ({words}); use the decoder 'pyav', which can")
+    return refused(name, "decord", _CLOCK.sub("", words.partition("Stack trace")[0]))

@@ -13,9 +13,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from stages.media.container import nominal_frame_s, open_container, origin
-from stages.media.damage import DamageTracker, HoleWatch, Step
+from stages.media.damage import DamageTracker, Step
 from stages.media.geometry import Geometry, Rgb, Scaler
 from stages.media.listening import listener
+from stages.media.packets import read_packets
 from stages.media.sources import Source
 
 
@@ -49,7 +50,6 @@ class PyavVideo:
         self._frame_s = nominal_frame_s(stream)
         self._scalers: dict[Geometry, Scaler] = {}
         self._damage = DamageTracker()
-        self._holes = HoleWatch() if "matroska" in container.format.name else None
         self._listener = listener()
 
     @property
@@ -77,23 +77,7 @@ class PyavVideo:
             yield step, packet
 
     def _read(self) -> Iterator[tuple["Packet[Any]", bool]]:
-        """Give the stream's packets, an empty one last, each with whether something before it could not be read."""
-        lost, heard = False, self._listener.num_complaints
-        try:
-            for packet in self._container.demux(*([] if self._holes else [self._stream])):
-                lost |= self._behind_hole(packet) or packet.is_corrupt or self._listener.num_complaints > heard
-                if packet.size and packet.stream_index == self._stream.index:
-                    yield packet, lost
-                    lost = False
-                heard = self._listener.num_complaints
-        except FFmpegError:  # the file ends in the middle of a packet
-            lost = True
-        yield Packet(), lost
-
-    def _behind_hole(self, packet: "Packet[Any]") -> bool:
-        if self._holes is None or packet.pos is None or not packet.size:
-            return False
-        return self._holes.passes(packet.pos, packet.size)
+        return read_packets(self._container, self._stream)
 
     def _decode(self, step: Step, packet: "Packet[Any]") -> Iterable[av.VideoFrame]:
         heard = self._listener.num_complaints
