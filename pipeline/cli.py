@@ -190,6 +190,23 @@ def import_features(
     _end(commands.import_features(_load(config, set_), imported), as_json)
 
 
+@import_app.command("checkpoint")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="A published file: VideoCLIP, TempCLR, VCLR, MoCo, ResNet or S3D-G.")],
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    tokenizer: Annotated[Path | None, typer.Option(help="Of VideoCLIP and TempCLR: bert-base-uncased.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write published weights in our layout: safetensors with a model card, in a folder that every command takes."""
+    from pipeline import commands
+
+    what, names = commands.import_checkpoint(file, to, tokenizer)
+    if as_json:
+        _say_json({"what": what, "files": names})
+    else:
+        _say(f"{file} is {what}: wrote {', '.join(names)} to {to}")
+
+
 @app.command()
 def verify(
     config: Annotated[Path | None, typer.Option("--config", help="The run whose artifacts are verified.")] = None,

@@ -163,13 +163,33 @@ def export(config: RunConfig, label: str, folder: Path) -> list[str]:
     record = artifact.record(_EXPORTED_UNITS.get(label, "")) if label in _EXPORTED_UNITS else None
     if record is None:
         raise ConfigError(f"--label {label}: what can be taken out is {' or '.join(sorted(_EXPORTED_UNITS))}")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"--to {folder}: this folder is not empty; name a new one")
+    _require_new(folder)
     for file in record.files:
         target = folder / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(artifact.path(file), target)
     return [file.name for file in record.files]
+
+
+def import_checkpoint(file: Path, folder: Path, tokenizer: Path | None) -> tuple[str, list[str]]:
+    """Write published weights in our layout into a folder.
+
+    Returns:
+        What they are, and the names of the files.
+
+    Raises:
+        ConfigError: the folder holds something already, or the file is of no layout that is known.
+    """
+    from stages.training.published import write_published
+
+    _require_new(folder)
+    what = write_published(file, folder, tokenizer)
+    return what, sorted(path.name for path in folder.iterdir())
+
+
+def _require_new(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--to {folder}: this is a file, or a folder that is not empty; name a new one")
 
 
 def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str, Any]:

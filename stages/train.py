@@ -110,7 +110,7 @@ class Train(Stage):
     config: TrainConfig
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     @property
     def needs(self) -> tuple[str, ...]:

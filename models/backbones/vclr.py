@@ -9,6 +9,7 @@ Letters: B frames or clips, F = 3 frames of a clip, H W pixels, D feature width,
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.initialise import he_initialise
+from models.backbones.model_card import ModelCard
 from models.backbones.resnet import ResNet, ResNetSize, random_resnet
 from models.backbones.resnet_features import normalise_frames
 from models.losses.vclr import order_features
 
+SNIPPET = """
+from pathlib import Path
+import torch
+from models.backbones.resnet import ResNetSize
+from models.backbones.resnet_features import ResNetFeatures
+from models.backbones.resnet_weights import load_resnet
+
+network = load_resnet(Path(folder) / "model.safetensors", {size})
+print(ResNetFeatures(network)(torch.zeros(1, 224, 224, 3, dtype=torch.uint8)))
+"""
 HEADS = ("fc_inter", "fc_intra", "fc_order", "fc_tsn")
 NUM_FRAMES, NUM_ORDERS = 3, 4
 
@@ -77,7 +89,7 @@ def random_vclr(size: ResNetSize, seed: int, *, head_width: int = 128) -> VCLRNe
 
 
 def save_vclr(network: VCLRNet, folder: Path, training: Mapping[str, Any]) -> None:
-    """Write a network: `model.safetensors` with the published names, which also open as a ResNet, and `backbone.json`.
+    """Write a network: `model.safetensors` with the published names, which also open as a ResNet, facts and a card.
 
     Args:
         network: What is written.
@@ -88,6 +100,19 @@ def save_vclr(network: VCLRNet, folder: Path, training: Mapping[str, Any]) -> No
     safetensors.torch.save_file(tensors, folder / "model.safetensors")
     facts = {"schema": 1, "kind": "vclr", "head_width": network.head_width, "training": dict(training)}
     (folder / "backbone.json").write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    _card(network, training).write(folder)
+
+
+def _card(network: VCLRNet, training: Mapping[str, Any]) -> ModelCard:
+    return ModelCard(
+        title="A ResNet trained by VCLR",
+        summary=f"Reads frames and gives {network.size.dim} features each; four heads of {network.head_width} serve "
+        "its training. Fabula extracts with it by `extract.resnet.weights`.",
+        sizes={**asdict(network.size), "head_width": network.head_width},
+        training=training,
+        snippet=SNIPPET.format(size=network.size),
+        names="The tensors of `model.safetensors` carry VCLR's names, which are torchvision's with its heads behind.",
+    )
 
 
 def start_tensors(found: Mapping[str, Tensor], network: VCLRNet) -> dict[str, Tensor]:

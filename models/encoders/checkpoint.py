@@ -1,6 +1,6 @@
 """Two-tower encoders on disk: our own folder, the published VideoCLIP file, and a BERT to start from.
 
-Our folder holds `model.safetensors`, `encoder.json` and `tokenizer.json`; equal encoders give equal bytes.
+Our folder holds `model.safetensors`, `encoder.json`, `tokenizer.json` and a card; equal encoders give equal bytes.
 """
 
 import json
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from models.backbones.weights import check_sha256, load_tensors, read_weights, tensors_of
 from models.encoders.build import build_encoder, random_encoder
+from models.encoders.card import encoder_card
 from models.encoders.config import DualConfig, FusionConfig
 from models.encoders.dual import DualEncoder, TwoWayEncoder
 from models.encoders.tokenizer import CaptionTokenizer
@@ -77,6 +78,8 @@ def save_dual(checkpoint: DualCheckpoint, folder: Path, *, training: Mapping[str
     }
     if training is not None:
         facts["training"] = dict(training)
+    began = {"start_weights": checkpoint.start_weights, "trained": checkpoint.trained}
+    encoder_card(checkpoint.encoder, {**began, **(training or {})}).write(folder)
     (folder / ENCODER_FILE).write_text(json.dumps(facts, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     if checkpoint.fusion is not None:
         (folder / FUSION_FILE).write_text(json.dumps(checkpoint.fusion, sort_keys=True) + "\n", encoding="utf-8")

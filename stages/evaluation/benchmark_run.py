@@ -6,8 +6,9 @@ from typing import Any
 
 from stages.artifacts.manifest import read_members
 from stages.artifacts.sealed import Artifact
+from stages.datasets.membership import Membership, find_members, unit_of_videos
 from stages.errors import Corrupt
-from stages.evaluation.benchmarks import THUMBNAILS, Benchmark, Membership, failures_of, join_benchmark, unit_of_videos
+from stages.evaluation.benchmarks import THUMBNAILS, Benchmark, failures_of
 from stages.evaluation.encoding import DatasetEncoder
 from stages.evaluation.features import FeatureSource
 from stages.evaluation.fitting.workspace import Workspace
@@ -63,7 +64,7 @@ def measure_benchmark(
     """
     artifacts = {label: tools.artifacts[label] for label in labels}
     units = [unit_of_videos(artifact) for artifact in artifacts.values()]
-    found = join_benchmark(benchmark, read_members(tools.artifacts["manifest"]), units)
+    found = find_members(benchmark.dataset, benchmark.split, read_members(tools.artifacts["manifest"]), units)
     features = FeatureSource(artifacts[labels[0]], found.usable) if labels[0].startswith(_FEATURES) else None
     if features is not None:
         found = _without_damaged(found, features.damaged_throughout())

@@ -5,18 +5,16 @@ measures and nothing of the others: a corpus with one more video that it does no
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, field_validator
 
-from stages.artifacts.manifest import Member, read_members
+from stages.artifacts.manifest import read_members
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, StageConfig
 from stages.datasets.catalogue import AnyDataset
 from stages.datasets.files import Split
-from stages.datasets.join import Joined, join
-from stages.datasets.records import Annotations
+from stages.datasets.membership import Membership, find_members, unit_of_videos
 from stages.evaluation.expected import PublishedConfig
 from stages.evaluation.layout import OWN_SET
 from stages.evaluation.protocol_choice import AnyProtocol
@@ -55,49 +53,6 @@ class Benchmark(StageConfig):
         return f"[[evaluate.benchmarks]] {self.name}:"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """A benchmark's annotations against what the run has.
-
-    Attributes:
-        annotations: of all splits, as the data set settles them among the videos that can be used.
-        joined: the videos of the measured split, and which of them are there.
-        usable: the manifest's video by source id, of all videos of all splits that can be used.
-        unread: video ids and paths, by which failures name them, of measured videos that have no features.
-    """
-
-    annotations: Annotations
-    joined: Joined
-    usable: Mapping[str, str]
-    unread: frozenset[str]
-
-
-def join_benchmark(benchmark: Benchmark, members: Sequence[Member], unit_of: Sequence[Mapping[str, str]]) -> Membership:
-    """Find a benchmark's videos.
-
-    Args:
-        benchmark: which.
-        members: of the manifest, failed ones too: a video that could not be read is not absent, it has no features.
-        unit_of: for each artifact that the protocol reads, the unit that holds a video.
-
-    Raises:
-        ConfigError: a file is not what the data set distributes, or a name means two videos.
-    """
-    annotations = benchmark.dataset.read()
-    with_features = set.intersection(*(set(units) for units in unit_of))
-    usable = join(annotations.videos, members, with_features=with_features).video_ids
-    annotations = benchmark.dataset.settle(annotations, set(usable))
-    measured = benchmark.dataset.members(annotations, benchmark.split)
-    listed = set(join(measured, members).video_ids.values())
-    unread = (member for member in members if member.video_id in listed - with_features)
-    return Membership(
-        annotations=annotations,
-        joined=join(measured, members, with_features=with_features),
-        usable=usable,
-        unread=frozenset(name for member in unread for name in (member.video_id, *member.paths)),
-    )
-
-
 def failures_of(found: Membership, artifacts: Mapping[str, Artifact]) -> list[tuple[str, str, str]]:
     """Why measured videos have no features: (label, cause, message) of what failed in the artifacts that made them."""
     return sorted(
@@ -109,16 +64,6 @@ def failures_of(found: Membership, artifacts: Mapping[str, Artifact]) -> list[tu
     )
 
 
-def unit_of_videos(artifact: Artifact) -> dict[str, str]:
-    """Which unit of an artifact of tars holds each video."""
-    return {
-        member.name.partition(".")[0]: record.unit_id
-        for record in artifact.records
-        for file in record.files
-        for member in file.members
-    }
-
-
 def benchmark_identity(benchmark: Benchmark, labels: Sequence[str], inputs: Inputs) -> dict[str, Any]:
     """What decides a benchmark's numbers, beside the encoder and how sure they are.
 
@@ -128,10 +73,10 @@ def benchmark_identity(benchmark: Benchmark, labels: Sequence[str], inputs: Inpu
         inputs: sealed.
 
     Raises:
-        ConfigError: as `join_benchmark`.
+        ConfigError: as `find_members`.
     """
     unit_of = {label: unit_of_videos(inputs[label]) for label in labels}
-    found = join_benchmark(benchmark, read_members(inputs["manifest"]), list(unit_of.values()))
+    found = find_members(benchmark.dataset, benchmark.split, read_members(inputs["manifest"]), list(unit_of.values()))
     dataset = benchmark.dataset
     return {
         "dataset": dataset.model_dump(mode="json", exclude=set(dataset.paths())) | {"files": dataset.content()},

@@ -18,6 +18,7 @@ from stages.training.batch_encoder import BatchEncoder, OpenedEncoder, Window, c
 from stages.training.choice import EncoderSettings
 from stages.training.dataset import FeatureRows
 from stages.training.embedder import check_width, rows_over
+from stages.training.row_windows import row_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,22 +186,6 @@ class DatasetEncoder:
                 f"[[evaluate.benchmarks]] {setting}: a window of {source_id} has {most} feature rows, the encoder "
                 f"takes {self._opened.max_rows}; lower it"
             )
-
-
-def row_windows(num_rows: int, window_rows: int, stride_rows: int) -> NDArray[np.int64]:
-    """Lay windows of rows over a video: from 0 by the stride, the last where no more than a window remains.
-
-    Args:
-        num_rows: N, at least 1.
-        window_rows: rows of a window, at least 1.
-        stride_rows: from one start to the next, at least 1.
-
-    Returns:
-        (W, 2) int64 half-open ranges; every row is in one if the stride is not longer than a window.
-    """
-    num_more = max(0, -(-(num_rows - window_rows) // stride_rows))
-    starts = np.arange(num_more + 1) * stride_rows
-    return np.stack([starts, np.minimum(starts + window_rows, num_rows)], axis=1)
 
 
 def _clip(rows: FeatureRows, clip: ClipSpan, most: int) -> Window:

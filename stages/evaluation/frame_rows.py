@@ -8,20 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from stages.evaluation.features import FeatureSource
-from stages.evaluation.records import F32, F64, I64
-
-
-def uniform_places(num_rows: int, num_kept: int) -> I64:
-    """Spread F places over N rows, ends included: rounded linspace 1..N, as VCLR's protocols count frames.
-
-    Args:
-        num_rows: N, at least 1.
-        num_kept: F, at least 1; with F = 1 the first row; if there are fewer rows, some come twice.
-
-    Returns:
-        (F,) int64 in [0, N), ascending.
-    """
-    return np.round(np.linspace(1, num_rows, num_kept)).astype(np.int64) - 1
+from stages.evaluation.records import F32, F64
+from stages.training.row_windows import uniform_places
 
 
 def resampled(rows: F32, spans: F64, duration_s: float, num_steps: int, points: int = 3) -> F32:

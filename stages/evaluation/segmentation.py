@@ -10,12 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.datasets.records import Segment
 from stages.evaluation.records import F32, F64, I64
-from stages.training.embedder import rows_over
+from stages.training.row_windows import BACKGROUND
 
 Similarity = Literal["dot", "cosine", "standardised"]
-BACKGROUND = 0
 _TINY = 1e-12
 
 
@@ -75,23 +73,6 @@ class RowCounts:
     def always_background(self) -> float:
         """The accuracy of predicting nothing but background."""
         return float(1 - self.steps.sum() / self.rows.sum())
-
-
-def row_targets(spans: F64, segments: Sequence[Segment]) -> I64:
-    """The annotated label of every row; where segments overlap, the later one in the file wins.
-
-    Args:
-        spans: (N, 2) float64 seconds of the rows.
-        segments: of this video.
-
-    Returns:
-        (N,) int64, 0 where nothing is annotated; a row that a segment touches belongs to it.
-    """
-    targets = np.full(len(spans), BACKGROUND, dtype=np.int64)
-    for segment in segments:
-        ((start, end),) = rows_over(spans, np.array([[segment.start_s, segment.end_s]])).tolist()
-        targets[start:end] = segment.label_index
-    return targets
 
 
 def similarities(states: F32, texts: F32, kind: Similarity) -> F64:

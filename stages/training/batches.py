@@ -1,8 +1,8 @@
 """Pairs to tensors: what a step trains on, as a pure function of its number."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from stages.errors import ConfigError
 from stages.training.dataset import TrainingVideo
 from stages.training.layout import EpochLayout
 from stages.training.sampling import OverlapSampling, PairSample, sample_generator, sample_pair
+from stages.training.source import LaidOutSource
 from stages.training.team import Part
 
 
@@ -86,7 +87,7 @@ def collate(draws: Sequence[Draw], frame: FrameTokens) -> PairBatch:
     return PairBatch(windows=pack(read_windows(draws)), texts=pack(texts))
 
 
-class PairSource(Generic[BatchT]):
+class PairSource(LaidOutSource[BatchT]):
     """Batches of pairs: which videos a batch has is the layout's matter, which pairs of them the sampler's."""
 
     def __init__(
@@ -107,17 +108,9 @@ class PairSource(Generic[BatchT]):
             assemble: makes a batch of pairs.
             seed: the run's seed.
         """
+        super().__init__(layout)
         self._videos = {video.video_id: video for video in videos}
-        self._settings, self._layout, self._assemble, self._seed = settings, layout, assemble, seed
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """See `BatchSource`."""
-        return self._layout.batches_per_epoch
-
-    def begin_epoch(self, epoch: int) -> None:
-        """See `BatchSource`."""
-        self._layout.begin_epoch(epoch)
+        self._settings, self._assemble, self._seed = settings, assemble, seed
 
     def batch(self, index: int, part: Part) -> BatchT:
         """See `BatchSource`.
@@ -135,16 +128,8 @@ class PairSource(Generic[BatchT]):
 
     def draw(self, index: int) -> list[Draw]:
         """Draw the pairs of a batch of the current epoch: those of one video stand together."""
-        batch = self._layout.batch(index % self.batches_per_epoch)
-        return draw_pairs([self._videos[video_id] for video_id in batch], self._settings, seed=self._seed, index=index)
-
-    def state(self) -> Mapping[str, Any]:
-        """See `BatchSource`."""
-        return self._layout.state()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """See `BatchSource`."""
-        self._layout.restore(state)
+        videos = [self._videos[video_id] for video_id in self._names(index)]
+        return draw_pairs(videos, self._settings, seed=self._seed, index=index)
 
 
 def draw_pairs(videos: Sequence[TrainingVideo], settings: OverlapSampling, *, seed: int, index: int) -> list[Draw]:

@@ -7,7 +7,6 @@ of each, one frame goes to the key clip and another to the query clip. The ancho
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from stages.training.frame_entries import FrameEntry
 from stages.training.layout import EpochLayout
 from stages.training.objectives.views import ViewSettings
 from stages.training.sampling import sample_generator
+from stages.training.source import LaidOutSource
 from stages.training.team import Part
 
 NUM_SEGMENTS = 3
@@ -93,25 +93,17 @@ def frame_videos(entries: Mapping[str, FrameEntry]) -> list[FrameVideo]:
     return videos
 
 
-class FrameSource:
+class FrameSource(LaidOutSource[FrameBatch]):
     """Batches of VCLR."""
 
     def __init__(self, videos: Sequence[FrameVideo], views: ViewSettings, layout: EpochLayout, *, seed: int) -> None:
+        super().__init__(layout)
         self._videos = {video.video_id: video for video in videos}
-        self._views, self._layout, self._seed = views, layout, seed
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """See `BatchSource`."""
-        return self._layout.batches_per_epoch
-
-    def begin_epoch(self, epoch: int) -> None:
-        """See `BatchSource`."""
-        self._layout.begin_epoch(epoch)
+        self._views, self._seed = views, seed
 
     def batch(self, index: int, part: Part) -> FrameBatch:
         """See `BatchSource`."""
-        video_ids = self._layout.batch(index % self.batches_per_epoch)
+        video_ids = self._names(index)
         own = part.of(len(video_ids))
         draws = [self._draw(self._videos[video_id], index) for video_id in video_ids[own]]
         generator = sample_generator(self._seed, index, SHUFFLES, 0)
@@ -126,14 +118,6 @@ class FrameSource:
             share=len(draws) * part.size / len(video_ids),
             seed=seeds[1],
         )
-
-    def state(self) -> Mapping[str, Any]:
-        """See `BatchSource`."""
-        return self._layout.state()
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """See `BatchSource`."""
-        self._layout.restore(state)
 
     def _draw(self, video: FrameVideo, index: int) -> tuple[Tensor, Tensor, Tensor, int]:
         """Query clip, key clip, the anchor's frame again, and which the anchor is."""

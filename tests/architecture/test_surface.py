@@ -29,6 +29,7 @@ OPTIONS = {
     "run": ["--config", "--executor", "--json", "--only", "--rehash", "--set", "--until"],
     "status": ["--config", "--json", "--set"],
     "doctor": ["--config", "--full", "--json", "--seconds", "--set"],
+    "import checkpoint": ["--json", "--to", "--tokenizer"],
     "import features": ["--backbone", "--config", "--json", "--rate", "--set", "--suffix"],
     "verify": ["--compare", "--config", "--json", "--set"],
     "retry": ["--config", "--json", "--set"],
@@ -147,12 +148,14 @@ def test_the_readme_s_commands_run(checkout: Path) -> None:
     assert "chance" in out
     for command in commands[1:]:
         (start_and_stop if " serve " in command else sh)(command, checkout)
-    snippet = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
+    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert [len(python(snippet, checkout).splitlines()) for snippet in snippets] == [3, 1]
+
+
+def python(snippet: str, checkout: Path) -> str:
     environment = {**os.environ, "PYTHONPATH": str(checkout)}
-    done = subprocess.run(
-        [sys.executable, "-c", snippet], cwd=checkout, env=environment, capture_output=True, text=True, check=True
-    )
-    assert len(done.stdout.splitlines()) == 3
+    command = [sys.executable, "-c", snippet]
+    return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_a_run_needs_a_folder() -> None:

@@ -1,20 +1,24 @@
 """The two-tower encoder against the published implementation's outputs (provenance: golden/README.md)."""
 
 import argparse
+import re
+import shutil
 import sys
 import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from models.backbones.weights import file_sha256, read_weights
-from models.encoders.checkpoint import bert_config, load_published
+from models.encoders.checkpoint import bert_config, load_dual, load_published
 from models.encoders.config import DualConfig
 from models.encoders.dual import DualEncoder
 from models.encoders.text import published_captions
+from pipeline.commands import import_checkpoint
 
 pytestmark = pytest.mark.shared
 
@@ -56,6 +60,27 @@ def differences(encoder: DualEncoder, golden: dict[str, torch.Tensor]) -> dict[s
 
 def test_outputs(encoder: DualEncoder, golden: dict[str, torch.Tensor]) -> None:
     assert max(differences(encoder, golden).values()) <= 1e-5
+
+
+def test_imported_exported_and_imported_again_it_gives_the_same(
+    checkpoint: Path, golden: dict[str, torch.Tensor], shared_dir: Path, tmp_path: Path
+) -> None:
+    words = tmp_path / "words"
+    words.mkdir()
+    shutil.copy(shared_dir / "golden" / "bert_config" / "config.json", words)
+    (words / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "egg"]))
+    import_checkpoint(checkpoint, tmp_path / "ours", words)
+    first = load_dual(tmp_path / "ours").encoder
+    assert isinstance(first, DualEncoder)
+    assert max(differences(first, golden).values()) <= 1e-5
+    tensors = safetensors.torch.load_file(tmp_path / "ours" / "model.safetensors")
+    torch.save({"model": {f"mmmodel.{name}": value for name, value in tensors.items()}}, tmp_path / "theirs.pt")
+    import_checkpoint(tmp_path / "theirs.pt", tmp_path / "again", words)
+    second = load_dual(tmp_path / "again").encoder
+    assert isinstance(second, DualEncoder)
+    assert max(differences(second, golden).values()) <= 1e-5
+    snippet = re.findall(r"```python\n(.*?)```", (tmp_path / "again" / "README.md").read_text(), flags=re.DOTALL)[0]
+    exec(snippet, {"folder": str(tmp_path / "again")})
 
 
 def test_sizes_follow_from_the_tensors(encoder: DualEncoder, shared_dir: Path) -> None:

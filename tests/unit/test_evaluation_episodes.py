@@ -8,7 +8,7 @@ import pytest
 
 from stages.datasets.fewshot import read_fewshot
 from stages.evaluation.classification import labelled_videos
-from stages.evaluation.episodes import Episodes, EpisodeShape, class_scores, draw_episodes
+from stages.training.episodes import Episodes, EpisodeShape, class_scores, draw_episodes
 
 LABELS = np.repeat(np.arange(8), [6, 6, 6, 6, 6, 6, 6, 2])
 SHAPE = EpisodeShape(ways=5, shots=3, queries=2, num_episodes=4000)

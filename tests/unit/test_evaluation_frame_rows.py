@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.evaluation.frame_rows import resampled, uniform_places
+from stages.evaluation.frame_rows import resampled
+from stages.training.row_windows import uniform_places
 
 
 @pytest.mark.parametrize(

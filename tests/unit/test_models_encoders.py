@@ -80,7 +80,7 @@ def test_saving_and_loading_keeps_everything_byte_by_byte(checkpoint: DualCheckp
     assert loaded.encoder.config == SIZES
     assert (loaded.start_weights, loaded.trained, loaded.random_weights) == ("random:seed=0", False, True)
     save_dual(loaded, tmp_path / "two")
-    names = ["encoder.json", "model.safetensors", "tokenizer.json"]
+    names = ["README.md", "encoder.json", "model.safetensors", "tokenizer.json"]
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == names
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

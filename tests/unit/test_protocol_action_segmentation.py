@@ -17,9 +17,9 @@ from stages.evaluation.segmentation import (
     count_rows,
     gamma_of_labels,
     gamma_of_training,
-    row_targets,
     similarities,
 )
+from stages.training.row_windows import row_targets
 from tests.benchmark_samples import BACKGROUND, CorpusConfig, SmallBenchmarks, scores_of, write_json
 from tests.training_samples import STEPS
 

@@ -25,16 +25,15 @@ from stages.evaluation.records import F32, F64, I64, Outcome, ProtocolResult
 from stages.evaluation.retrieval import Definition
 from stages.evaluation.scoring import ProtocolSettings, outcome_score
 from stages.evaluation.segmentation import (
-    BACKGROUND,
     RowCounts,
     RowGuesses,
     Similarity,
     count_rows,
     gamma_of_labels,
     gamma_of_training,
-    row_targets,
     similarities,
 )
+from stages.training.row_windows import BACKGROUND, row_targets
 
 _ALWAYS = "always background"
 

@@ -17,7 +17,6 @@ from models.alignment.dtw import dtw_score_matrix
 from models.alignment.otam import otam_score_matrix
 from stages.evaluation.bootstrap import paired_bootstrap
 from stages.evaluation.classification import labelled_videos
-from stages.evaluation.episodes import EpisodeShape, class_scores, draw_episodes
 from stages.evaluation.frame_protocol_configs import FewShotConfig
 from stages.evaluation.frame_rows import EvenRows, unit_length
 from stages.evaluation.material import Material
@@ -25,6 +24,7 @@ from stages.evaluation.metrics import ranks_of_targets
 from stages.evaluation.records import F32, F64, I64, Outcome, ProtocolResult, Score
 from stages.evaluation.retrieval import Definition, inner_products
 from stages.evaluation.scoring import ProtocolSettings, outcome_score
+from stages.training.episodes import EpisodeShape, class_scores, draw_episodes
 
 _BASELINE = "mean_row"
 _TITLES = {_BASELINE: "cosine of mean rows", "otam": "OTAM", "dtw": "DTW"}

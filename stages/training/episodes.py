@@ -6,8 +6,10 @@ Letters: E episodes, W classes of an episode (ways), S videos shown of each (sho
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from stages.evaluation.records import F64, I64
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
