@@ -10,7 +10,8 @@ from pipeline.executors.base import Executor, Job, Progress, Report
 from pipeline.progress import ProgressView
 from pipeline.runs import Run, list_runs, sealed_by_label
 from pipeline.units import PlannedArtifact, StagePlan, plan_as_json, plan_stage, waves
-from stages.artifacts.commit import adopt, publish
+from stages.artifacts.commit import adopt
+from stages.artifacts.durable import publish
 from stages.artifacts.layout import Store
 from stages.artifacts.records import read_record
 from stages.artifacts.sealed import Artifact

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts.commit import replace
+from stages.artifacts.durable import replace
 from stages.artifacts.hashing import pretty_json
 from stages.artifacts.layout import ArtifactDir, Store
 from stages.artifacts.sealed import Artifact

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.executors.base import Job
-from stages.artifacts.commit import replace
+from stages.artifacts.durable import replace
 from stages.artifacts.hashing import fingerprint, pretty_json
 from stages.artifacts.layout import ArtifactDir, Store
 from stages.artifacts.sealed import Artifact, Description, PlannedUnit, read_description

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from stages.artifacts.commit import StagedOutput
+from stages.artifacts.durable import storage_problem
 from stages.artifacts.layout import ArtifactDir
 from stages.contract import Inputs, Stage, TeamWorker, Unit, Worker
 from stages.errors import FabulaError, TransientError
@@ -101,6 +102,9 @@ class OpenedWorker:
         except FabulaError as error:
             return Report(unit_id=unit_id, outcome="refused", message=str(error), error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - the boundary: a bug in a worker must not cross processes
+            problem = storage_problem(error) if isinstance(error, OSError) else None
+            if problem is not None:
+                return Report(unit_id=unit_id, outcome="refused", message=problem, error=type(error).__name__)
             return Report(
                 unit_id=unit_id,
                 outcome="crashed",

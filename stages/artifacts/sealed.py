@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts.commit import publish
+from stages.artifacts.durable import publish
 from stages.artifacts.hashing import hash_file, pretty_json
 from stages.artifacts.layout import ArtifactDir
 from stages.artifacts.records import CommitRecord, CommittedFile, read_record
