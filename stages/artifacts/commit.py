@@ -19,8 +19,9 @@ import xxhash
 
 from stages.artifacts.durable import link_or_copy, make_dir, publish, sync_dir
 from stages.artifacts.layout import FILE_DIGITS, ArtifactDir
-from stages.artifacts.records import CommitRecord, CommittedFile, Member
+from stages.artifacts.records import CommitRecord, CommittedFile, Member, read_record
 from stages.contract import Failure
+from stages.errors import Corrupt
 
 _LOGICAL_NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 
@@ -199,6 +200,16 @@ def _check_accounts(unit_id: str, inputs: Sequence[str], failures: Sequence[Fail
             f"unit {unit_id}: the failures {failed} do not add up with its {len(inputs)} inputs: "
             "each input must end once, as a success or as one failure"
         )
+
+
+def is_adoptable(source: ArtifactDir, unit_id: str, fingerprint: str) -> bool:
+    """Whether a unit is committed with this fingerprint and its files are there, as long as they should be."""
+    try:
+        record = read_record(source.commit_path(unit_id))
+        sizes = [(source.path / file.path).stat().st_size for file in record.files]
+    except (OSError, Corrupt):
+        return False
+    return record.fingerprint == fingerprint and sizes == [file.size_bytes for file in record.files]
 
 
 def adopt(source: ArtifactDir, record: CommitRecord, target: ArtifactDir) -> bool:

@@ -19,7 +19,8 @@ def storage_problem(error: OSError) -> str | None:
     if error.errno not in _NO_STORAGE:
         return None
     where = f"{error.filename}: " if error.filename is not None else ""
-    return f"{where}{error.strerror}; make room, or mend the path or its permissions, and run again: what is committed stays"
+    remedy = "make room, or mend the path or its permissions, and run again: what is committed stays"
+    return f"{where}{error.strerror}; {remedy}"
 
 
 def sync_dir(path: Path) -> None:
