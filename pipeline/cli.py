@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.config import RunConfig, load_config
+from stages.artifacts.durable import storage_problem
 from stages.errors import ConfigError, FabulaError
 
 if TYPE_CHECKING:
@@ -44,10 +45,15 @@ def main() -> None:
         _fail(str(error), FAILED)
     except KeyboardInterrupt:
         _fail("stopped; what is committed stays: run the same command again to go on", 130)
-    except Exception:  # noqa: BLE001 - the last resort: a bug is shown whole, and asked to be reported
-        _fail(
-            f"{traceback.format_exc()}\nfabula: this is a bug in Fabula; please report it with the text above", FAILED
-        )
+    except OSError as error:
+        _fail(storage_problem(error) or _bug(), FAILED)
+    except Exception:  # noqa: BLE001 - the last resort
+        _fail(_bug(), FAILED)
+
+
+def _bug() -> str:
+    """A bug is shown whole, and asked to be reported."""
+    return f"{traceback.format_exc()}\nfabula: this is a bug in Fabula; please report it with the text above"
 
 
 def _fail(message: str, code: int) -> None:

@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig, load_config
 from pipeline.executors.base import Executor
+from pipeline.locks import unused
 from pipeline.plan import build_stages, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
@@ -45,7 +47,8 @@ def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool)
     if only and until:
         raise ConfigError("--only and --until: give one of them")
     config = resolve(config)
-    stages = select_stages(build_stages(config, rehash=rehash), only=only, until=until)
+    stages = build_stages(config, rehash=rehash)
+    selected = select_stages(stages, only=only, until=until)
     store = Store(config.root)
     with LineProgress() as view:
         context = RunContext(
@@ -54,8 +57,9 @@ def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool)
             run=start_run(store, config.fingerprint(), config.to_toml()),
             make_executor=lambda: _make_executor(config.executor),
             view=view,
+            makes=[output.label for stage in stages for output in stage.outputs()],
         )
-        return run_stages(stages, context, only=only)
+        return run_stages(selected, context, only=only)
 
 
 def _make_executor(config: ExecutorConfig) -> Executor:
@@ -128,10 +132,11 @@ def prune(config: RunConfig, *, delete: bool) -> dict[str, Any]:
     store = Store(config.root)
     if not store.root.is_dir():
         raise ConfigError(f"root = {config.root}: there is no such store; nothing was made yet")
-    garbage = upkeep.find_garbage(store)
-    size = sum(upkeep.folder_bytes(path) for path in garbage)
-    if delete:
-        upkeep.delete(garbage)
+    with unused(store) if delete else nullcontext():
+        garbage = upkeep.find_garbage(store)
+        size = sum(upkeep.folder_bytes(path) for path in garbage)
+        if delete:
+            upkeep.delete(garbage)
     return {"paths": [str(path.relative_to(store.root)) for path in garbage], "bytes": size, "deleted": delete}
 
 

@@ -11,20 +11,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pipeline.locks import take
+
 COMMITTED, ADOPTED = "unit_committed", "unit_adopted"
 
 
 class EventLog:
-    """Appends events to one file, each in a single write."""
+    """Appends events to one file, each in a single write; the file is locked until it is closed."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        take(self._descriptor)
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event with the time of day."""
         record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event, **fields}
-        os.write(self._descriptor, (json.dumps(record, ensure_ascii=False) + "\n").encode())
+        line = (json.dumps(record, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
+        while line:
+            line = line[os.write(self._descriptor, line) :]
 
     def close(self) -> None:
         """Close the file."""

@@ -2,15 +2,19 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.events import ADOPTED, COMMITTED, EventLog, units_with_event
 from pipeline.executors.base import Executor, Job, Progress, Report
+from pipeline.locks import is_taken, used
 from pipeline.progress import ProgressView
 from pipeline.runs import Run, list_runs, sealed_by_label
 from pipeline.units import PlannedArtifact, StagePlan, plan_as_json, plan_stage, waves
-from stages.artifacts.commit import adopt, publish
+from stages.artifacts.commit import adopt
+from stages.artifacts.durable import publish
 from stages.artifacts.layout import Store
 from stages.artifacts.records import read_record
 from stages.artifacts.sealed import Artifact
@@ -49,6 +53,8 @@ class RunContext:
         run: this run's folder.
         make_executor: builds the executor when the first unit is dispatched: a rerun without changes needs none.
         view: shows progress.
+        makes: labels of all that the configuration makes, in order, also by stages that this run leaves out; by
+            default what the given stages make.
     """
 
     name: str
@@ -56,6 +62,7 @@ class RunContext:
     run: Run
     make_executor: Callable[[], Executor]
     view: ProgressView
+    makes: Sequence[str] = ()
 
 
 def run_stages(stages: Sequence[Stage], context: RunContext, *, only: str | None = None) -> Outcome:
@@ -73,27 +80,25 @@ def run_stages(stages: Sequence[Stage], context: RunContext, *, only: str | None
         FabulaError: the user has to mend something.
         UnitCrashed: a bug in a worker.
     """
-    loop = _Loop(context)
-    try:
+    makes = context.makes or [output.label for stage in stages for output in stage.outputs()]
+    with used(context.store), closing(_Loop(context, makes)) as loop:
         for stage in stages:
             if only is not None and stage.name != only:
                 loop.take_earlier(stage)
-                continue
-            if not loop.run_stage(stage):
+            elif not loop.run_stage(stage):
                 break
-    finally:
-        loop.close()
-    return loop.outcome
+        return loop.outcome
 
 
 class _Loop:
     """State of one run: sealed artifacts so far, the event log, and the executor once it is needed."""
 
-    def __init__(self, context: RunContext) -> None:
+    def __init__(self, context: RunContext, makes: Sequence[str]) -> None:
         self._context = context
-        self._previous = sealed_by_label(context.store, context.name)
-        self._told = units_with_event(run.events_path for run in list_runs(context.store) if run.events_path.is_file())
+        self._makes = makes
         self._events = EventLog(context.run.events_path)
+        self._previous = sealed_by_label(context.store, context.name)
+        self._told = units_with_event(self._logs_of_others())
         self._executor: Executor | None = None
         self._plans: list[dict[str, Any]] = []
         self.outcome = Outcome()
@@ -115,7 +120,7 @@ class _Loop:
             )
         plan = self._plan(stage)
         self._plans.append(plan_as_json(plan))
-        self._context.run.write_plan(self._context.name, self._plans)
+        self._context.run.write_plan(self._context.name, self._plans, self._makes)
         for artifact in plan.artifacts:
             self._prepare(artifact)
         self._dispatch(plan)
@@ -157,24 +162,24 @@ class _Loop:
             artifacts={label: self.outcome.artifacts[label] for label in plan.stage.needs},
             making={artifact.label: Artifact(artifact.directory) for artifact in plan.artifacts},
         )
-        by_unit = {job.unit.unit_id: job for job in jobs}
         running: dict[str, Progress] = {}
-        for message in self._get_executor().run(plan.stage, inputs, jobs):
-            if isinstance(message, Progress):
-                running[message.unit_id] = message
-            else:
-                running.pop(message.unit_id, None)
-                num_finished += 1
-                self._handle(plan, message, set(by_unit[message.unit_id].targets))
-            text = next((progress.text for progress in running.values() if progress.text), "")
-            self._context.view.update([progress.done for progress in running.values()], num_finished, text)
+        with closing(self._get_executor().run(plan.stage, inputs, jobs)) as messages:
+            for message in messages:
+                if isinstance(message, Progress):
+                    running[message.unit_id] = message
+                else:
+                    running.pop(message.unit_id, None)
+                    num_finished += 1
+                    self._handle(plan, message)
+                text = next((progress.text for progress in running.values() if progress.text), "")
+                self._context.view.update([progress.done for progress in running.values()], num_finished, text)
         return num_finished
 
-    def _handle(self, plan: StagePlan, report: Report, labels: set[str]) -> None:
+    def _handle(self, plan: StagePlan, report: Report) -> None:
         where = f"stage {plan.stage.name}, unit {report.unit_id}"
         if report.outcome == "committed":
             for artifact in plan.artifacts:
-                if artifact.label in labels:
+                if artifact.label in report.labels:
                     self._tell(COMMITTED, artifact, report.unit_id)
         elif report.outcome == "open":
             self.outcome.open_units[f"{plan.stage.name}/{report.unit_id}"] = report.message
@@ -188,16 +193,28 @@ class _Loop:
             raise UnitCrashed(f"{where}: {report.message}\n{report.trace}")
 
     def _tell_committed(self, artifact: PlannedArtifact) -> None:
-        """Write the missing event of every unit that is committed without one."""
-        for unit_id in artifact.description.units:
-            if artifact.directory.commit_path(unit_id).is_file():
-                self._tell(COMMITTED, artifact, unit_id)
+        """Write the missing event of every unit that is committed without one, unless its run may still do so."""
+        units = [unit_id for unit_id in artifact.description.units if not self._is_told(artifact, unit_id)]
+        committed = [unit_id for unit_id in units if artifact.directory.commit_path(unit_id).is_file()]
+        if not committed or any(is_taken(path) for path in self._logs_of_others()):
+            return
+        self._told |= units_with_event(self._logs_of_others())
+        for unit_id in committed:
+            self._tell(COMMITTED, artifact, unit_id)
+
+    def _logs_of_others(self) -> list[Path]:
+        others = (run.events_path for run in list_runs(self._context.store) if run != self._context.run)
+        return [path for path in others if path.is_file()]
+
+    def _is_told(self, artifact: PlannedArtifact, unit_id: str) -> bool:
+        return (artifact.directory.reference, unit_id) in self._told
 
     def _tell(self, event: str, artifact: PlannedArtifact, unit_id: str, **fields: str) -> None:
-        key = (artifact.directory.reference, unit_id)
-        if key not in self._told:
-            self._told.add(key)
-            self._events.write(event, artifact=key[0], unit=unit_id, label=artifact.label, **fields)
+        if not self._is_told(artifact, unit_id):
+            self._told.add((artifact.directory.reference, unit_id))
+            self._events.write(
+                event, artifact=artifact.directory.reference, unit=unit_id, label=artifact.label, **fields
+            )
 
     def _seal(self, plan: StagePlan) -> None:
         for planned in plan.artifacts:

@@ -1,13 +1,14 @@
 """The history of a store: one folder a run, with its resolved configuration, its plan and its events."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts.commit import replace
+from stages.artifacts.durable import replace
 from stages.artifacts.hashing import pretty_json
 from stages.artifacts.layout import ArtifactDir, Store
 from stages.artifacts.sealed import Artifact
@@ -44,18 +45,28 @@ class Run:
             plan: dict[str, Any] = json.loads(self.plan_path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return plan
+        return {"makes": list(planned_artifacts(plan)), **plan}
 
-    def write_plan(self, name: str, stages: list[dict[str, Any]]) -> None:
-        """Record the plan."""
-        replace(self.plan_path, pretty_json({"name": name, "stages": stages}))
+    def write_plan(self, name: str, stages: Sequence[dict[str, Any]], makes: Sequence[str]) -> None:
+        """Record the plan.
+
+        Args:
+            name: the configuration's.
+            stages: as planned so far.
+            makes: labels of all that the configuration makes, also by stages that are not planned yet or not wanted.
+        """
+        replace(self.plan_path, pretty_json({"name": name, "makes": list(makes), "stages": list(stages)}))
 
 
 def start_run(store: Store, config_fingerprint: str, config_toml: bytes) -> Run:
-    """Make the folder of a new run."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
-    run = Run(store.runs_dir / f"{stamp}-{config_fingerprint[:4]}")
-    run.path.mkdir(parents=True)
+    """Make the folder of a new run; no two share one, even if they begin in the same millisecond."""
+    store.runs_dir.mkdir(parents=True, exist_ok=True)
+    while True:
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")[:-3]
+        run = Run(store.runs_dir / f"{stamp}-{config_fingerprint[:4]}")
+        with contextlib.suppress(FileExistsError):
+            run.path.mkdir()
+            break
     replace(run.config_path, config_toml)
     return run
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.executors.base import Job
-from stages.artifacts.commit import replace
+from stages.artifacts.commit import is_adoptable
+from stages.artifacts.durable import replace
 from stages.artifacts.hashing import fingerprint, pretty_json
 from stages.artifacts.layout import ArtifactDir, Store
 from stages.artifacts.sealed import Artifact, Description, PlannedUnit, read_description
@@ -176,8 +177,10 @@ def _find_adoptable(
         if other.name == directory.name:
             continue
         for unit_id, unit in read_description(other.description_path).units.items():
-            if wanted.get(unit.fingerprint) == unit_id and other.commit_path(unit_id).is_file():
-                found.setdefault(unit_id, other)
+            if unit_id in found or wanted.get(unit.fingerprint) != unit_id:
+                continue
+            if is_adoptable(other, unit_id, unit.fingerprint):
+                found[unit_id] = other
     return found
 
 

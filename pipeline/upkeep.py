@@ -1,27 +1,29 @@
 """Looking at a store and keeping it: status, verify, retry, prune."""
 
 import shutil
-from collections.abc import Iterable, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.runs import list_runs, planned_artifacts
 from pipeline.units import Generations, base_fingerprint
-from stages.artifacts.layout import ArtifactDir, Store
+from stages.artifacts.layout import DOOMED, ArtifactDir, Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
 
-_NO_ARTIFACTS = frozenset({"runs", "stat-cache"})
-
 
 def newest_artifacts(store: Store, name: str) -> list[Artifact]:
-    """The artifacts, sealed or not, of the newest run of a configuration that planned any, in stage order."""
-    for run in list_runs(store):
-        plan = run.plan()
-        if plan.get("name") == name and plan["stages"]:
-            directories = (_directory(store, reference) for reference in planned_artifacts(plan).values())
-            return [Artifact(directory) for directory in directories if directory.description_path.is_file()]
-    return []
+    """The newest artifact of each label that a configuration makes, sealed or not, in stage order.
+
+    A run that stopped before a stage, or was told to, says nothing of what later stages made before.
+    """
+    plans = [plan for run in list_runs(store) if (plan := run.plan()).get("name") == name and plan["stages"]]
+    found: dict[str, Artifact] = {}
+    for plan in plans:
+        for label, artifact in _planned(store, plan):
+            found.setdefault(label, artifact)
+    return [found[label] for label in (plans[0]["makes"] if plans else ()) if label in found]
 
 
 def artifact_status(artifact: Artifact) -> dict[str, Any]:
@@ -83,28 +85,46 @@ def reopen_failed(store: Store, stages: Sequence[Stage], artifacts: dict[str, Ar
 
 
 def find_garbage(store: Store) -> list[Path]:
-    """Artifacts that the newest run of no configuration planned, and staging folders."""
-    kept: set[str] = set()
-    named: set[str] = set()
-    for run in list_runs(store):
-        plan = run.plan()
-        if plan and plan["name"] not in named:
-            named.add(plan["name"])
-            kept.update(planned_artifacts(plan).values())
-    garbage = []
-    for kind in sorted(path for path in store.root.iterdir() if path.is_dir() and path.name not in _NO_ARTIFACTS):
-        for folder in sorted(path for path in kind.iterdir() if path.is_dir()):
-            if f"{kind.name}/{folder.name}" not in kept:
-                garbage.append(folder)
-            elif (staging := ArtifactDir(store.root, kind.name, folder.name).staging_dir).is_dir():
-                garbage.append(staging)
+    """Artifacts that no configuration needs, half-written files of the others, and what an earlier deletion left.
+
+    A configuration needs, of each label that it makes, the newest sealed artifact and what newer runs have begun.
+    Folders that hold no artifact are not ours: the user may have put the store among other things.
+    """
+    kept = _needed(store)
+    garbage: list[Path] = []
+    for kind in store.kinds():
+        garbage += sorted((store.root / kind).glob(f"{DOOMED}*"))
+        for directory in store.artifacts(kind):
+            if directory.reference not in kept:
+                garbage.append(directory.path)
+            elif directory.staging_dir.is_dir() and any(directory.staging_dir.iterdir()):
+                garbage.append(directory.staging_dir)
     return garbage
 
 
+def _needed(store: Store) -> set[str]:
+    """References of the artifacts that some configuration needs."""
+    open_labels: dict[str, set[str]] = {}
+    needed: set[str] = set()
+    for run in list_runs(store):
+        plan = run.plan()
+        if not plan or not plan["stages"]:
+            continue
+        wanted = open_labels.setdefault(plan["name"], set(plan["makes"]))
+        for label, artifact in _planned(store, plan):
+            if label in wanted:
+                needed.add(artifact.directory.reference)
+                if artifact.is_sealed:
+                    wanted.discard(label)
+    return needed
+
+
 def delete(paths: Sequence[Path]) -> None:
-    """Delete folders."""
+    """Delete folders: each loses its name first, so that a kill leaves none that looks whole."""
     for path in paths:
-        shutil.rmtree(path)
+        doomed = path if path.name.startswith(DOOMED) else path.with_name(f"{DOOMED}{path.name}-{uuid.uuid4().hex}")
+        path.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def folder_bytes(path: Path) -> int:
@@ -112,6 +132,10 @@ def folder_bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def _directory(store: Store, reference: str) -> ArtifactDir:
-    kind, _, name = reference.partition("/")
-    return ArtifactDir(store.root, kind, name)
+def _planned(store: Store, plan: Mapping[str, Any]) -> Iterator[tuple[str, Artifact]]:
+    """The artifacts of a plan that are there, by label, in stage order."""
+    for label, reference in planned_artifacts(plan).items():
+        kind, _, name = reference.partition("/")
+        directory = ArtifactDir(store.root, kind, name)
+        if directory.description_path.is_file():
+            yield label, Artifact(directory)

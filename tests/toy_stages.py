@@ -1,5 +1,6 @@
 """Two small real stages for tests of the engine: they need no media and no torch."""
 
+import errno
 import os
 import time
 from collections.abc import Iterable
@@ -76,6 +77,8 @@ class CountWorker:
                 os.kill(os.getpid(), 9)
             if "wait" in text and not (self._config.words / "ready").exists():
                 raise TransientError(f"{name}: not ready")
+            if "full" in text:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if "bad" in text:
                 failures.append(Failure(input_id=name, cause="bad_word", message=f"{name}: holds 'bad'"))
             else:

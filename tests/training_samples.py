@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from stages.artifacts import manifest
-from stages.artifacts.commit import StagedOutput, publish
+from stages.artifacts.commit import StagedOutput
+from stages.artifacts.durable import publish
 from stages.artifacts.hashing import fingerprint
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact, Description, PlannedUnit

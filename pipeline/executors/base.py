@@ -3,11 +3,12 @@
 import logging
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
 from stages.artifacts.commit import StagedOutput
+from stages.artifacts.durable import storage_problem
 from stages.artifacts.layout import ArtifactDir
 from stages.contract import Inputs, Stage, TeamWorker, Unit, Worker
 from stages.errors import FabulaError, TransientError
@@ -49,6 +50,7 @@ class Report:
         unit_id: which.
         outcome: `committed`; `open` when it may pass next time; `refused` when the user has to mend something;
             `crashed` for a bug.
+        labels: of the outputs that it committed; one that another run committed first is not among them.
         message: for all but `committed`.
         error: class name of the error, '' if there was none.
         trace: for a bug.
@@ -56,6 +58,7 @@ class Report:
 
     unit_id: str
     outcome: Literal["committed", "open", "refused", "crashed"]
+    labels: Sequence[str] = ()
     message: str = ""
     error: str = ""
     trace: str = ""
@@ -64,8 +67,8 @@ class Report:
 class Executor(Protocol):
     """Runs jobs of a stage."""
 
-    def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
-        """Do the jobs in any order.
+    def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Generator[Progress | Report]:
+        """Do the jobs in any order; whoever does not want the rest closes the generator.
 
         Yields:
             Progress now and then, and one Report for each job.
@@ -92,15 +95,18 @@ class OpenedWorker:
         """Take part in a job that another process performs. Never raises for what the job does."""
         return self._reported(job, lambda: self._assist(job))
 
-    def _reported(self, job: Job, work: Callable[[], None]) -> Report:
+    def _reported(self, job: Job, work: Callable[[], Sequence[str]]) -> Report:
         unit_id = job.unit.unit_id
         try:
-            work()
+            labels = work()
         except TransientError as error:
             return Report(unit_id=unit_id, outcome="open", message=str(error), error=type(error).__name__)
         except FabulaError as error:
             return Report(unit_id=unit_id, outcome="refused", message=str(error), error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - the boundary: a bug in a worker must not cross processes
+            problem = storage_problem(error) if isinstance(error, OSError) else None
+            if problem is not None:
+                return Report(unit_id=unit_id, outcome="refused", message=problem, error=type(error).__name__)
             return Report(
                 unit_id=unit_id,
                 outcome="crashed",
@@ -108,9 +114,9 @@ class OpenedWorker:
                 error=type(error).__name__,
                 trace=traceback.format_exc(),
             )
-        return Report(unit_id=unit_id, outcome="committed")
+        return Report(unit_id=unit_id, outcome="committed", labels=labels)
 
-    def _perform_with_retries(self, job: Job, on_progress: Callable[[float, str], None]) -> None:
+    def _perform_with_retries(self, job: Job, on_progress: Callable[[float, str], None]) -> Sequence[str]:
         for attempt in range(self._num_retries + 1):
             try:
                 return self._perform_once(job, on_progress)
@@ -119,19 +125,19 @@ class OpenedWorker:
                     raise
                 logger.warning("unit_retried unit=%s attempt=%d reason=%s", job.unit.unit_id, attempt + 1, error)
                 time.sleep(FIRST_BACKOFF_S * 2**attempt)
-        return None
+        return ()
 
-    def _perform_once(self, job: Job, on_progress: Callable[[float, str], None]) -> None:
+    def _perform_once(self, job: Job, on_progress: Callable[[float, str], None]) -> Sequence[str]:
         if self._worker is None:
             self._worker = self._stage.open(self._inputs)
         out = StagedOutput(job.unit.unit_id, job.targets, on_progress)
         try:
             failures = list(self._worker.process(job.unit, out))
-            out.commit(job.fingerprints, job.unit.inputs, failures)
+            return out.commit(job.fingerprints, job.unit.inputs, failures)
         finally:
             out.discard()
 
-    def _assist(self, job: Job) -> None:
+    def _assist(self, job: Job) -> Sequence[str]:
         if self._worker is None:
             self._worker = self._stage.open(self._inputs)
         out = StagedOutput(job.unit.unit_id, job.targets)
@@ -139,6 +145,7 @@ class OpenedWorker:
             cast(TeamWorker, self._worker).assist(job.unit, out)
         finally:
             out.discard()
+        return ()
 
     def close(self) -> None:
         """Close the worker, if it was opened."""

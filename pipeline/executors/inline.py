@@ -1,6 +1,6 @@
 """Runs units one after the other in this process: for tests, small runs and debugging."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
@@ -15,7 +15,7 @@ class InlineExecutor:
     def __init__(self, *, num_retries: int = 2) -> None:
         self._num_retries = num_retries
 
-    def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
+    def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Generator[Progress | Report]:
         """See `Executor.run`. The units run in one thread, so that progress can be shown meanwhile."""
         messages: SimpleQueue[Progress | Report | None] = SimpleQueue()
         worker = OpenedWorker(stage, inputs.for_workers(), num_retries=self._num_retries)

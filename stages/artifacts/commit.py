@@ -17,55 +17,13 @@ from typing import Any, BinaryIO
 
 import xxhash
 
+from stages.artifacts.durable import link_or_copy, make_dir, publish, sync_dir
 from stages.artifacts.layout import FILE_DIGITS, ArtifactDir
-from stages.artifacts.records import CommitRecord, CommittedFile, Member
+from stages.artifacts.records import CommitRecord, CommittedFile, Member, read_record
 from stages.contract import Failure
+from stages.errors import Corrupt
 
 _LOGICAL_NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
-
-
-def sync_dir(path: Path) -> None:
-    """Make a directory's entries durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def publish(path: Path, content: bytes) -> bool:
-    """Write a file in one atomic step, unless it is there already.
-
-    Returns:
-        True when this call made it, False when another was first (its content stands).
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_synced(aside, content)
-    try:
-        os.link(aside, path)
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink()
-    sync_dir(path.parent)
-    return True
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file in one atomic step, over an earlier one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    _write_synced(aside, content)
-    aside.replace(path)
-    sync_dir(path.parent)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class StagedFile(io.RawIOBase):
@@ -209,7 +167,7 @@ class StagedOutput:
             staged.close()
             entry = staged.committed(self.unit_id)
             final = target.path / entry.path
-            final.parent.mkdir(parents=True, exist_ok=True)
+            make_dir(final.parent)
             staged.path.replace(final)
             sync_dir(final.parent)
             entries.append(entry)
@@ -244,16 +202,22 @@ def _check_accounts(unit_id: str, inputs: Sequence[str], failures: Sequence[Fail
         )
 
 
+def is_adoptable(source: ArtifactDir, unit_id: str, fingerprint: str) -> bool:
+    """Whether a unit is committed with this fingerprint and its files are there, as long as they should be."""
+    try:
+        record = read_record(source.commit_path(unit_id))
+        sizes = [(source.path / file.path).stat().st_size for file in record.files]
+    except (OSError, Corrupt):
+        return False
+    return record.fingerprint == fingerprint and sizes == [file.size_bytes for file in record.files]
+
+
 def adopt(source: ArtifactDir, record: CommitRecord, target: ArtifactDir) -> bool:
-    """Take a committed unit of another artifact over, by hard link and record.
+    """Take a committed unit of another artifact over, by hard link (a copy where there is none) and record.
 
     Returns:
         True when this call did it, False when the unit was there already.
     """
     for file in record.files:
-        final = target.path / file.path
-        final.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            os.link(source.path / file.path, final)
-        sync_dir(final.parent)
+        link_or_copy(source.path / file.path, target.path / file.path)
     return publish(target.commit_path(record.unit_id), record.to_bytes())

@@ -10,6 +10,9 @@ DIRECTORY_DIGITS = 12
 FILE_DIGITS = 8
 """Hex digits of a content hash in a committed file's name."""
 
+DOOMED = ".fabula-deleted-"
+"""How the name of a folder begins that is being deleted: it is no artifact any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArtifactDir:
@@ -83,13 +86,23 @@ class Store:
         folder = self.root / kind
         if not folder.is_dir():
             return []
-        found = (ArtifactDir(self.root, kind, entry.name) for entry in sorted(os.scandir(folder), key=lambda e: e.name))
+        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith(DOOMED))
+        found = (ArtifactDir(self.root, kind, name) for name in names)
         return [artifact for artifact in found if artifact.description_path.is_file()]
+
+    def kinds(self) -> list[str]:
+        """Every folder of the root that may hold artifacts; whether it does, `artifacts` says."""
+        return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir(follow_symlinks=True))
 
     @property
     def runs_dir(self) -> Path:
         """One folder a run."""
         return self.root / "runs"
+
+    @property
+    def lock_path(self) -> Path:
+        """Locked by whoever is at work in the store."""
+        return self.runs_dir / ".lock"
 
     @property
     def stat_cache_dir(self) -> Path:

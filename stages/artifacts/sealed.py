@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from stages.artifacts.commit import publish
+from stages.artifacts.durable import publish
 from stages.artifacts.hashing import hash_file, pretty_json
-from stages.artifacts.layout import ArtifactDir
+from stages.artifacts.layout import ArtifactDir, Store
 from stages.artifacts.records import CommitRecord, CommittedFile, read_record
 from stages.errors import Corrupt, NotSealed, SchemaMismatch
 
@@ -195,14 +195,27 @@ class Artifact:
         """
         problems = []
         for record in self.records:
-            remedy = f"delete {self.directory.commit_path(record.unit_id)} and run again: its unit is then redone"
             for file in record.files:
                 path = self.path(file)
                 if not path.is_file():
-                    problems.append(f"{path}: missing, unit {record.unit_id} committed it; {remedy}")
+                    problem = f"missing, unit {record.unit_id} committed it"
                 elif (found := hash_file(path)) != file.hash:
-                    problems.append(f"{path}: hash {found}, committed was {file.hash}; {remedy}")
+                    problem = f"hash {found}, committed was {file.hash}"
+                else:
+                    continue
+                records = " and ".join(map(str, self._records_of(record)))
+                problems.append(f"{path}: {problem}; delete {records} and run again: its unit is then redone")
         return problems
+
+    def _records_of(self, record: CommitRecord) -> list[Path]:
+        """This unit's commit record and those of all artifacts that share it: its file would be adopted from them."""
+        others = (
+            directory.commit_path(record.unit_id)
+            for directory in Store(self.directory.root).artifacts(self.directory.kind)
+        )
+        shared = [path for path in others if path.is_file() and path.read_bytes() == record.to_bytes()]
+        own = self.directory.commit_path(record.unit_id)
+        return [own, *(path for path in shared if path != own)]
 
 
 def require_sealed(artifact: Artifact) -> Artifact:

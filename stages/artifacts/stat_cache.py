@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from stages.artifacts.commit import replace
+from stages.artifacts.durable import replace
 from stages.artifacts.hashing import fingerprint, hash_bytes, hash_file
 from stages.artifacts.layout import Store
 from stages.artifacts.tables import INT64, STRING, columns_table, read_table

@@ -18,6 +18,7 @@ from pipeline.units import Generations, base_fingerprint, plan_stage, waves
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
+from stages.errors import FabulaError
 from tests.toy_stages import Count, CountConfig, Relay, RelayConfig, Sum, SumConfig
 
 
@@ -126,6 +127,18 @@ def test_a_bug_stops_the_run_and_keeps_what_is_committed(tmp_path: Path, words: 
     assert len(list((store / "letters").glob("*/commits/*.json"))) == 6
     (words / "z.txt").write_text("mended")
     assert run(store, words, per_unit=1).totals["letters"]["successes"] == 6
+
+
+@pytest.mark.parametrize("kind", ["inline", "ray"])
+def test_a_full_disk_is_no_bug(tmp_path: Path, words: Path, kind: str) -> None:
+    from pipeline.executors.ray import RayExecutor
+
+    (words / "a.txt").write_text("full")
+    executor = RayExecutor(num_workers=1, num_retries=0) if kind == "ray" else None
+    with pytest.raises(FabulaError, match="No space left on device; make room"):
+        run(tmp_path / "store", words, executor=executor)
+    (words / "a.txt").write_text("one")
+    assert run(tmp_path / "store", words).totals["letters"]["successes"] == 4
 
 
 def test_a_transient_error_leaves_the_unit_open_and_nothing_sealed(tmp_path: Path, words: Path) -> None:

@@ -15,7 +15,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from pipeline.executors.base import Progress, Report
 from pipeline.executors.ray import RayExecutor
 from pipeline.units import plan_stage
-from stages.artifacts.commit import publish
+from stages.artifacts.durable import publish
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs
 from stages.train import HISTORY, Train, TrainConfig, WorkersConfig

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pipeline.executors.inline import InlineExecutor
 from pipeline.units import StagePlan, plan_stage
 from stages.align import Align, AlignConfig
-from stages.artifacts.commit import StagedOutput, publish
+from stages.artifacts.commit import StagedOutput
+from stages.artifacts.durable import publish
 from stages.artifacts.layout import Store
 from stages.artifacts.manifest import (
     MEMBERS,

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 
-from stages.artifacts.commit import StagedOutput, publish
+from stages.artifacts.commit import StagedOutput
+from stages.artifacts.durable import publish
 from stages.artifacts.layout import ArtifactDir
 from stages.artifacts.records import read_record
 from stages.artifacts.shards import ShardWriter, map_array, read_array, read_member, read_samples

@@ -14,7 +14,8 @@ from models.encoders.build import random_encoder
 from models.encoders.checkpoint import DualCheckpoint, load_dual, save_dual
 from models.encoders.config import DualConfig
 from models.encoders.tokenizer import CaptionTokenizer
-from stages.artifacts.commit import StagedOutput, publish
+from stages.artifacts.commit import StagedOutput
+from stages.artifacts.durable import publish
 from stages.artifacts.hashing import fingerprint
 from stages.artifacts.sealed import Artifact, Description, PlannedUnit
 from stages.artifacts.shards import read_samples

@@ -20,7 +20,7 @@ from models.backbones.resnet_features import normalise_frames
 from models.backbones.weights import file_sha256
 from pipeline.executors.inline import InlineExecutor
 from pipeline.units import plan_stage
-from stages.artifacts.commit import publish
+from stages.artifacts.durable import publish
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
 from stages.artifacts.shards import read_samples

@@ -19,7 +19,8 @@ from models.encoders.config import DualConfig
 from models.encoders.joint import EncoderSpec, JointEncoder, open_encoder
 from models.encoders.tokenizer import CaptionTokenizer
 from pipeline.units import plan_stage, waves
-from stages.artifacts.commit import StagedOutput, adopt, publish
+from stages.artifacts.commit import StagedOutput, adopt
+from stages.artifacts.durable import publish
 from stages.artifacts.hashing import fingerprint, hash_bytes
 from stages.artifacts.layout import Store
 from stages.artifacts.manifest import VIDEOS, VIDEOS_SCHEMA
