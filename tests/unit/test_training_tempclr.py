@@ -50,4 +50,7 @@ def test_videos_none_of_which_qualifies_are_refused_before_training(tmp_path: Pa
     wide = SAMPLING.model_copy(update={"draws_per_video": 6, "min_rows": 8, "max_rows": 8})
     objective = OBJECTIVES["tempclr-dtw"].model_copy(update={"sampling": wide})
     with pytest.raises(ConfigError, match=r"none of 20 videos has sequence\.windows = 3 windows .*lower windows"):
-        do(Train(config_of("tempclr-dtw", objective=objective, holdout_fraction=0.0)), inputs_of("tempclr-dtw", tmp_path))
+        do(
+            Train(config_of("tempclr-dtw", objective=objective, holdout_fraction=0.0)),
+            inputs_of("tempclr-dtw", tmp_path),
+        )
