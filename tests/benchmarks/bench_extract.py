@@ -10,6 +10,7 @@ Run with::
 (b) wall of the stage against the largest of decode-only wall, model-only wall (with loading) and the sum of their CPU
     seconds over cores, on three mixes of videos and presets.
 (e) S3D and CLIP in one pass against the slower alone and the model time of the other.
+(g) what the doctor predicts after 30 seconds of measuring, against the stage.
 
 Nothing is asserted of times: the table is the result. FABULA_BENCH_THREADS: of extract (default: all cores);
 FABULA_BENCH_ROUNDS: the median of so many rounds counts (default 3). Without the shared folder files are rendered.
@@ -24,15 +25,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.backbones.s3d import S3D
 from models.backbones.s3d_features import S3DFeatures
+from pipeline.config import ExecutorConfig
+from pipeline.doctor import DoctorSettings, diagnose
+from pipeline.executors.inline import InlineExecutor
 from stages.errors import ConfigError
+from stages.ingest import IngestConfig
 from stages.media.backbones import check_precision
 from stages.media.presets import CLIP_PRESETS
 from stages.media.settings import Precision
 from tests.benchmarks.extract_runs import choose, decode, make_corpus, model_only, real_videos, run_stage, stage_config
-from tests.benchmarks.measuring import CORES, THREADS, alternate, say
+from tests.benchmarks.measuring import CORES, THREADS, alternate, measure, say
 from tests.benchmarks.straightforward import BATCH_SIZE, extract, pipe_clips
 from tests.clip_factory import save_random_clip
 from tests.golden.test_s3d_golden import golden_weight
+from tests.unit.test_doctor import Silent
 
 VIDEOCLIP = CLIP_PRESETS["videoclip"]
 PRECISIONS = ("float32", "bfloat16")
@@ -146,8 +152,26 @@ def test_e_two_backbones_in_one_pass(videos: list[Path], tmp_path: Path) -> None
     forms |= {f"model {name}": model_only(paths, config) for name, config in alone.items()}
     costs = alternate({**forms, "both": lambda: run_stage(corpus, both)})
     slower, other = sorted(alone, key=lambda name: -costs[f"stage {name}"].wall)
-    bound = costs[f"stage {slower}"].wall + costs[f"model {other}"].wall
-    say(f"(e) {slower} alone {costs[f'stage {slower}'].wall:.2f} s, {other} alone "
-        f"{costs[f'stage {other}'].wall:.2f} s, its network {costs[f'model {other}'].wall:.2f} s; both in one pass "
-        f"{costs['both'].wall:.2f} s = {costs['both'].wall / bound:.2f} times the slower and the other's network; "
+    first, network, both_cost = costs[f"stage {slower}"], costs[f"model {other}"], costs["both"]
+    say(f"(e) {slower} alone {first.wall:.2f} s ({first.cpu:.2f} CPU s), {other} alone "
+        f"{costs[f'stage {other}'].wall:.2f} s, its network {network.wall:.2f} s ({network.cpu:.2f}); both in one pass "
+        f"{both_cost.wall:.2f} s ({both_cost.cpu:.2f}): {both_cost.wall / (first.wall + network.wall):.2f} times the "
+        f"slower and the other's network by wall, {both_cost.cpu / (first.cpu + network.cpu):.2f} by CPU; "
         f"asked 1.1\n")  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ["demo", "milnce"])
+def test_g_the_doctor_s_forecast(videos: list[Path], tmp_path: Path, preset: str) -> None:
+    corpus = make_corpus(tmp_path, choose(videos, 24, least_height=0, most_height=1080))
+    config = stage_config(s3d={"preset": preset, "batch_size": 1})
+    settings = DoctorSettings(
+        ingest=IngestConfig(media=corpus.media),
+        extract=config,
+        executor=ExecutorConfig(kind="inline"),
+        check_machine=False,
+    )
+    predicted = diagnose(settings, make_executor=lambda: InlineExecutor(num_retries=0), view=Silent()).forecast
+    assert predicted is not None
+    taken = measure(lambda: run_stage(corpus, config))
+    say(f"(g) {preset}: the doctor says {predicted.wall_s:.1f} s, the stage takes {taken.wall:.1f} s: factor "
+        f"{max(predicted.wall_s / taken.wall, taken.wall / predicted.wall_s):.2f}; asked 1.5\n")  # fmt: skip
