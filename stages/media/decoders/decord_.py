@@ -13,69 +13,49 @@ import decord
 import numpy as np
 
 from stages.errors import DecodeError
-from stages.media.container import Timeline, open_container, scan_timeline
-from stages.media.decoders.pixels import PixelFrame, refused, same_frames
-from stages.media.geometry import Geometry, Scaler
-from stages.media.sources import FrameFolder, Source
+from stages.media.container import open_container
+from stages.media.decoders.pixels import PixelVideo, read_timeline, refused
+from stages.media.geometry import Rgb
+from stages.media.sources import Source
 
+_LIBRARY = "decord"
 _CLOCK = re.compile(r"\[\d\d:\d\d:\d\d\] ")
-
-
-class DecordVideo:
-    """An open reader; see `decoders.base.OpenVideo`."""
-
-    num_errors = 0
-
-    def __init__(self, name: str, reader: "decord.VideoReader", timeline: Timeline) -> None:
-        self._name = name
-        self._reader = reader
-        self._timeline = timeline
-
-    def frames(self) -> Iterator[PixelFrame]:
-        """Give the frames forward.
-
-        Raises:
-            DecodeError: anything in the file is damaged.
-        """
-        scalers: dict[Geometry, Scaler] = {}
-        times = self._timeline.times_s
-        ends = np.append(times[1:], self._timeline.end_s)
-        for start_s, end_s in zip(times.tolist(), ends.tolist(), strict=True):
-            try:
-                pixels = self._reader.next().asnumpy()
-            except (decord.DECORDError, StopIteration) as error:
-                raise _refused(self._name, str(error)) from error
-            if end_s > start_s:
-                yield PixelFrame(time_s=start_s, duration_s=end_s - start_s, pixels=pixels, scalers=scalers)
 
 
 class DecordDecoder:
     """Opens files with decord; see `decoders.base.Decoder`."""
 
     @contextmanager
-    def open(self, source: Source) -> Iterator[DecordVideo]:
+    def open(self, source: Source) -> Iterator[PixelVideo]:
         """Open a file.
 
         Raises:
             DecodeError: as `container.open_container`, or `unsupported` where decord cannot open it.
         """
-        if isinstance(source, FrameFolder):
-            raise _refused(source.name, "it reads files only, no folders of pictures")
-        with open_container(source) as (container, _):
+        path, timeline = read_timeline(source, _LIBRARY)
+        with open_container(path) as (container, _):
             if "mpegts" in container.format.name:
-                raise _refused(source.name, "its first read of a transport stream does not start at the first frame")
-        timeline = scan_timeline(source)
+                words = "its first read of a transport stream does not start at the first frame"
+                raise refused(path.name, _LIBRARY, words)
         try:
-            reader = decord.VideoReader(str(source), ctx=decord.cpu(0), num_threads=1)
+            reader = decord.VideoReader(str(path), ctx=decord.cpu(0), num_threads=1)
             stamps = np.asarray(reader.get_frame_timestamp(range(len(reader))), dtype=np.float64)[:, 0]
         except (decord.DECORDError, RuntimeError) as error:
-            raise _refused(source.name, str(error)) from error
-        if not same_frames(stamps, timeline.times_s):
-            raise _refused(
-                source.name, "its list of frames is not that of the packets, as with edit lists and hidden frames"
-            )
-        yield DecordVideo(source.name, reader, timeline)
+            raise _refused(path.name, error) from error
+        times_s = timeline.times_s
+        # decord's stamps are float32 and start at the first frame.
+        if len(stamps) != len(times_s) or not np.allclose(stamps - stamps[0], times_s - times_s[0], 1e-6, 2e-3):
+            raise refused(path.name, _LIBRARY, "its list of frames is not that of the packets, as with edit lists")
+
+        def read(number: int) -> Rgb:
+            try:
+                pixels: Rgb = reader.next().asnumpy()
+            except (decord.DECORDError, StopIteration) as error:
+                raise _refused(path.name, error) from error
+            return pixels
+
+        yield PixelVideo(timeline, read)
 
 
-def _refused(name: str, words: str) -> DecodeError:
-    return refused(name, "decord", _CLOCK.sub("", words.partition("Stack trace")[0]))
+def _refused(name: str, error: Exception) -> DecodeError:
+    return refused(name, _LIBRARY, _CLOCK.sub("", str(error).partition("Stack trace")[0]))

@@ -1,14 +1,17 @@
 """What decoders have in common whose libraries give whole RGB pictures by number, and no word of damage."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import av
 import numpy as np
-from numpy.typing import NDArray
 
 from stages.errors import DecodeError
 from stages.media.causes import UNSUPPORTED, decode_error, normalise_words
+from stages.media.container import Timeline, scan_timeline
 from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.sources import FrameFolder, Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +31,47 @@ class PixelFrame:
         return self.scalers.setdefault(geometry, Scaler(geometry))(picture, 0)
 
 
-def same_frames(stamps: NDArray[np.float64], times_s: NDArray[np.float64]) -> bool:
-    """Whether a library's time stamps, from wherever it counts, name the frames that the packets hold."""
-    # Two packets with one time stamp: one of them is hidden (VP8's reference frames), which a library may take for one.
-    if len(stamps) != len(times_s) or not len(stamps) or np.any(np.diff(times_s) <= 0):
-        return False
-    return bool(np.allclose(stamps - stamps[0], times_s - times_s[0], rtol=1e-6, atol=2e-3))
+class PixelVideo:
+    """A file whose pictures are read by number; see `decoders.base.OpenVideo`."""
+
+    num_errors = 0
+
+    def __init__(self, timeline: Timeline, read: Callable[[int], Rgb]) -> None:
+        """Start.
+
+        Args:
+            timeline: of the packets: when each picture is shown.
+            read: gives picture k, forward; DecodeError if anything is damaged.
+        """
+        self._timeline = timeline
+        self._read = read
+
+    def frames(self) -> Iterator[PixelFrame]:
+        """Give the frames forward.
+
+        Raises:
+            DecodeError: anything in the file is damaged.
+        """
+        scalers: dict[Geometry, Scaler] = {}
+        times = self._timeline.times_s
+        durations = np.diff(np.append(times, self._timeline.end_s)).tolist()
+        for number, (time_s, duration_s) in enumerate(zip(times.tolist(), durations, strict=True)):
+            yield PixelFrame(time_s=time_s, duration_s=duration_s, pixels=self._read(number), scalers=scalers)
+
+
+def read_timeline(source: Source, library: str) -> tuple[Path, Timeline]:
+    """Give the path and the packets' timeline of a file whose every packet is a picture of its own time.
+
+    Raises:
+        DecodeError: as `container.open_container`; or `unsupported` for a folder, and for two packets with one time
+            stamp, of which one is hidden (VP8's reference frames): these libraries take it for a picture.
+    """
+    if isinstance(source, FrameFolder):
+        raise refused(source.name, library, "it reads files only, no folders of pictures")
+    timeline = scan_timeline(source)
+    if not len(timeline.times_s) or np.any(np.diff(timeline.times_s) <= 0):
+        raise refused(source.name, library, "its list of frames is not that of the packets, as with hidden frames")
+    return source, timeline
 
 
 def refused(name: str, library: str, words: str) -> DecodeError:
