@@ -44,6 +44,8 @@ def resolve(config: RunConfig) -> RunConfig:
         found = holds_narration(media_dir=media, captions=config.align.captions)
         encoder = "train" if found else "s3d-text"
     choice = parse_encoder(encoder, train_backbone=config.train.objective.encoder_backbone)
+    if choice.kind == "train":
+        config.train.objective.check_files()
     extract = config.extract
     s3d = extract.s3d
     if choice.kind == "s3d-text" and choice.path:

@@ -111,7 +111,7 @@ class Evaluate(Stage):
     ivf: IvfSettings | None = None
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 2  # 2: published rules, baselines, warnings and thumbnails beside the scores
+    version: ClassVar[int] = 3  # 2: published rules, baselines, pictures; 3: a curve of each term of the loss
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from pydantic import Field, model_validator
 
 from stages.artifacts.hashing import hash_bytes, hash_file
 from stages.artifacts.manifest import Video, read_videos
-from stages.artifacts.tables import FLOAT64, INT64, Table, columns_table, write_table
+from stages.artifacts.tables import write_table
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
 from stages.datasets.splits import TRAIN, holdout_split, read_splits
 from stages.errors import ConfigError
+from stages.training.history import HISTORY, history_table, mean_terms
 from stages.training.objectives import Objective, VideoCLIPSettings
 from stages.training.objectives.base import Opening, TrainSplit
 from stages.training.optimisation import Optimisation
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 RUN = "run"
-HISTORY, TRAINED_ON = "history.parquet", "trained_on.txt"
-_HISTORY_SCHEMA = {"step": INT64, "loss": FLOAT64, "learning_rate": FLOAT64, "gradient_norm": FLOAT64}
+TRAINED_ON = "trained_on.txt"
 _CHANGES_NO_BYTES = {
     "objective", "splits", "holdout_fraction", "holdout_seed", "start", "tokenizer", "checkpoint_every", "readers",
 }  # fmt: skip
@@ -95,6 +95,11 @@ class TrainConfig(StageConfig):
     def _batches_can_be_dealt(self) -> "TrainConfig":
         """Refuse batches of an update that do not divide among the workers."""
         workers, each = self.workers, self.optimisation.accumulate
+        if workers.count > 1 and workers.split == "pairs" and not self.objective.shares_batches:
+            raise ValueError(
+                f"workers.split = 'pairs', but a batch of {self.objective.kind!r} is not divided among workers; take "
+                "'batches'"
+            )
         if workers.split == "batches" and each % workers.count:
             raise ValueError(
                 f"optimisation.accumulate = {each} batches an update cannot be dealt to workers.count = "
@@ -262,22 +267,9 @@ class TrainWorker:
         for path in sorted(folder.iterdir()):
             with out.create("checkpoint", path.name) as file:
                 file.write(path.read_bytes())
-        write_table(out.create("checkpoint", HISTORY), _history_table(history))
+        write_table(out.create("checkpoint", HISTORY), history_table(history))
         info = {**training, "train_videos": list(task.video_ids), "final_loss": history[-1].loss}
-        out.describe("checkpoint", {**info, "mean_terms": _mean_terms(history)})
-
-
-def _history_table(history: "Sequence[StepRecord]") -> Table:
-    """A row a step; the terms of the loss are columns of their own."""
-    terms = tuple(history[0].terms)
-    columns: dict[str, list[Any]] = {name: [getattr(record, name) for record in history] for name in _HISTORY_SCHEMA}
-    columns |= {name: [record.terms[name] for record in history] for name in terms}
-    return columns_table({**_HISTORY_SCHEMA, **dict.fromkeys(terms, FLOAT64)}, columns)
-
-
-def _mean_terms(history: "Sequence[StepRecord]") -> dict[str, float]:
-    """Mean over all steps of each term, such as the share of videos that qualified."""
-    return {name: sum(record.terms[name] for record in history) / len(history) for name in history[0].terms}
+        out.describe("checkpoint", {**info, "mean_terms": mean_terms(history)})
 
 
 def _report(out: Out, report: "StepReport") -> None:

@@ -37,9 +37,9 @@ BACKGROUND = -1
 NUM_STEPS = len(STEPS)
 
 
-def train_encoder(root: Path) -> Path:
-    """A folder with an encoder that has learnt what the steps look like."""
-    optimisation = SMALL.optimisation.model_copy(update={"steps": 120, "decay_steps": 120})
+def train_encoder(root: Path, steps: int = 120) -> Path:
+    """A folder with an encoder that has learnt what the steps look like, or has begun to."""
+    optimisation = SMALL.optimisation.model_copy(update={"steps": steps, "decay_steps": steps})
     sizes = SMALL.objective.encoder.model_copy(update={"max_video_len": 32})
     objective = SMALL.objective.model_copy(update={"encoder": sizes})
     config = SMALL.model_copy(update={"optimisation": optimisation, "objective": objective})

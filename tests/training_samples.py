@@ -73,6 +73,10 @@ def make_manifest(store: Store, num_videos: int) -> Artifact:
             for i in range(num_videos)
         ]  # fmt: skip
         write_table(out.create("manifest", manifest.VIDEOS), rows_table(manifest.VIDEOS_SCHEMA, rows))
+        members = [
+            {name: row.get(name, default(kind)) for name, kind in manifest.MEMBERS_SCHEMA.items()} for row in rows
+        ]
+        write_table(out.create("manifest", manifest.MEMBERS), rows_table(manifest.MEMBERS_SCHEMA, members))
 
     return seal(store, "manifest", {"00000": write})
 

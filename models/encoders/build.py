@@ -1,11 +1,16 @@
 """Encoders from their sizes: untrained, or with random weights that are the same everywhere."""
 
+from dataclasses import replace
+
 import torch
 
 from models.backbones.initialise import fill_normal
 from models.encoders.config import DualConfig, FusionConfig
-from models.encoders.dual import DualEncoder, SharedEncoder, TwoWayEncoder
+from models.encoders.dual import DualEncoder, SharedEncoder, TowerEncoder, TwoWayEncoder
 from models.encoders.taco import TACoEncoder
+
+HEAD = "video_encoder.classifier."
+"""Where the tensors of a head on the states of clips stand."""
 
 
 def build_encoder(config: DualConfig) -> TwoWayEncoder:
@@ -28,3 +33,24 @@ def random_encoder(config: DualConfig, seed: int) -> TwoWayEncoder:
             else:
                 parameter.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
     return encoder.eval()
+
+
+def with_head(encoder: TwoWayEncoder, num_labels: int, seed: int) -> TwoWayEncoder:
+    """Return an encoder with a head on the states of clips; its other weights are those of `encoder`.
+
+    Args:
+        encoder: with or without a head; one with as many labels stays as it is.
+        num_labels: of the head.
+        seed: of a new head, which begins as BERT does.
+
+    Raises:
+        ValueError: The encoder has no place for one (TACo's).
+    """
+    if not isinstance(encoder, TowerEncoder):
+        raise ValueError(f"encoder: a {type(encoder).__name__} takes no head on clip states, expected VideoCLIP's")
+    if encoder.config.num_labels == num_labels:
+        return encoder
+    headed = random_encoder(replace(encoder.config, num_labels=num_labels), seed)
+    kept = {name: value for name, value in encoder.state_dict().items() if not name.startswith(HEAD)}
+    headed.load_state_dict(kept, strict=False)
+    return headed

@@ -7,6 +7,8 @@ Letters: T frames of a video, S steps of its task, A steps of its sequence, M ke
 Q queries, C classes, P shots of a class, L clips of a video in an episode.
 """
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,6 +16,25 @@ from torch import Tensor, nn
 from models.alignment.soft_dtw import SequenceCost, SoftDTW
 from models.alignment.soft_otam import SoftOTAM
 from models.losses.tempclr import EPSILON, NUM_NEGATIVES, SequenceContrast, contrast, cosine_similarity, spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepTerms:
+    """The total and its parts, () float32 each; `sequence` is a constant 0 where there is none."""
+
+    total: Tensor
+    frames: Tensor
+    sequence: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeTerms:
+    """The total and its parts, () float32 each, and the (Q, C) logits."""
+
+    total: Tensor
+    classes: Tensor
+    sequence: Tensor
+    logits: Tensor
 
 
 def shuffled_steps(steps: Tensor, num: int, generator: torch.Generator) -> Tensor:
@@ -74,8 +95,8 @@ class StepSequenceLoss(nn.Module):
 
     def forward(
         self, frames: Tensor, steps: Tensor, targets: Tensor, order: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """Return the loss of one video.
+    ) -> StepTerms:
+        """Return the loss of one video and its parts.
 
         Args:
             frames: (T, E) float states; those of overlapping windows may simply follow one another.
@@ -83,9 +104,6 @@ class StepSequenceLoss(nn.Module):
             targets: (T, S) multi-hot, bool or 0 and 1.
             order: (n,) int64 step ids in annotated order; repeats that follow one another count once.
             generator: Draws the negatives, on the CPU.
-
-        Returns:
-            () float32.
 
         Raises:
             ValueError: The shapes do not fit.
@@ -97,7 +115,8 @@ class StepSequenceLoss(nn.Module):
         logits = frames.float() @ steps.float().T
         per_frame = F.binary_cross_entropy_with_logits(logits, targets.float())
         sequence = self.sequence(frames, steps, targets, order, generator) if self.training else logits.new_zeros(())
-        return (1.0 - self.weight) * per_frame + self.weight * sequence
+        total = (1.0 - self.weight) * per_frame + self.weight * sequence
+        return StepTerms(total=total, frames=per_frame, sequence=sequence)
 
     def sequence(
         self, frames: Tensor, steps: Tensor, targets: Tensor, order: Tensor, generator: torch.Generator
@@ -162,23 +181,20 @@ class EpisodeLoss(nn.Module):
         self.contrast = SequenceContrast(chosen, num_negatives=num_negatives, epsilon=epsilon)
         self.weight = weight
 
-    def forward(self, queries: Tensor, support: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the loss of one episode.
+    def forward(self, queries: Tensor, support: Tensor, classes: Tensor, generator: torch.Generator) -> EpisodeTerms:
+        """Return the loss of one episode and its parts; the sequence's is 0 where it weighs nothing.
 
         Args:
             queries: (Q, L, E) float.
             support: (C, P, L, E) float.
             classes: (Q,) int64 in 0..C - 1.
             generator: Draws the negatives, on the CPU.
-
-        Returns:
-            () float32.
         """
         logits = episode_logits(queries, support, self.contrast.alignment, self.contrast.epsilon)
-        loss = (1.0 - self.weight) * F.cross_entropy(logits, classes)
-        if self.weight == 0.0:
-            return loss
-        own = support[classes].flatten(0, 1)
-        paired = queries.repeat_interleave(support.shape[1], dim=0)
-        sequence: Tensor = self.contrast(own, paired, generator)
-        return loss + self.weight * sequence
+        told = F.cross_entropy(logits, classes)
+        sequence = torch.zeros((), device=logits.device)
+        if self.weight > 0.0:
+            own = support[classes].flatten(0, 1)
+            sequence = self.contrast(own, queries.repeat_interleave(support.shape[1], dim=0), generator)
+        total = (1.0 - self.weight) * told + self.weight * sequence
+        return EpisodeTerms(total=total, classes=told, sequence=sequence, logits=logits)

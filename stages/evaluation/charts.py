@@ -20,19 +20,20 @@ _STRIP_WIDTH, _STRIP_HEIGHT = 64.0, 44.0
 _BIN_EDGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
-def loss_curve(steps: I64, losses: F64) -> str:
-    """Draw the loss over the steps, averaged over runs of steps where there are more than fit.
+def training_curve(name: str, steps: I64, values: F64) -> str:
+    """Draw the loss, or a term of it, over the steps, averaged over runs of steps where there are more than fit.
 
     Args:
+        name: of what is drawn.
         steps: (N,) int64, rising, N >= 1.
-        losses: (N,) float64.
+        values: (N,) float64.
 
     Returns:
         An SVG element.
     """
     groups = np.array_split(np.arange(steps.size), min(steps.size, _MAX_POINTS))
     x = np.array([steps[group].mean() for group in groups])
-    y = np.array([losses[group].mean() for group in groups])
+    y = np.array([values[group].mean() for group in groups])
     ticks = nice_ticks(min(0.0, float(y.min())), float(y.max()))
     low, high = ticks[0], ticks[-1]
     span = max(float(x[-1] - x[0]), 1.0)
@@ -45,7 +46,7 @@ def loss_curve(steps: I64, losses: F64) -> str:
         _text(_LEFT, _HEIGHT - 8, f"step {int(steps[0])}", "start"),
         _text(_WIDTH - 12, _HEIGHT - 8, f"step {int(steps[-1])}", "end"),
     ]
-    return _svg(_WIDTH, _HEIGHT, f"Training loss, last {losses[-1]:.3f}", parts)
+    return _svg(_WIDTH, _HEIGHT, f"Training: {name}, last {values[-1]:.3f}", parts)
 
 
 def rank_histogram(ranks: F64, tail: F64) -> str:

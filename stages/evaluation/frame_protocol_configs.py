@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stages.contract import Resources, StageConfig
 from stages.evaluation.fitting.settings import FitSettings
-from stages.evaluation.protocol_configs import ProtocolConfig, most_of
+from stages.evaluation.protocol_configs import ProtocolConfig, RowWindowsConfig, most_of
 from stages.training.choice import EncoderChoice
 
 
@@ -60,8 +60,8 @@ class VideoRetrievalConfig(FrameProtocolConfig):
     ks: tuple[int, ...] = Field(default=(1, 5, 10, 20, 50), min_length=1)
 
 
-class FewShotConfig(FrameProtocolConfig):
-    """Few-shot recognition by alignment (papers.md 3.7).
+class EpisodesConfig(StageConfig):
+    """Episodes of few-shot recognition (papers.md 3.7).
 
     Attributes:
         ways: classes of an episode.
@@ -72,13 +72,24 @@ class FewShotConfig(FrameProtocolConfig):
         seed: of the draw.
     """
 
-    name: Literal["few_shot"]
     ways: int = Field(default=5, ge=2)
     shots: tuple[int, ...] = Field(default=(1, 5), min_length=1)
     queries: int = Field(default=1, ge=1)
     num_episodes: int = Field(default=10_000, ge=1)
     num_frames: int = Field(default=8, ge=1)
     seed: int = Field(default=0, ge=0)
+
+
+class FewShotConfig(EpisodesConfig, FrameProtocolConfig):
+    """Few-shot recognition by alignment of frozen rows."""
+
+    name: Literal["few_shot"]
+
+
+class FewShotStatesConfig(EpisodesConfig, RowWindowsConfig):
+    """Few-shot recognition by alignment of the encoder's states of rows."""
+
+    name: Literal["few_shot_states"]
 
 
 class ClassifierFit(FitSettings):

@@ -4,11 +4,12 @@ Letters: N rows of a video, D their width, F rows that are kept, T steps.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from stages.evaluation.features import FeatureSource
 from stages.evaluation.records import F32, F64
+from stages.training.dataset import FeatureRows
 from stages.training.row_windows import uniform_places
 
 
@@ -39,10 +40,17 @@ def resampled(rows: F32, spans: F64, duration_s: float, num_steps: int, points: 
     return np.asarray(values.reshape(num_steps, points, -1).mean(axis=1), dtype=np.float32)
 
 
+class RowSource(Protocol):
+    """Rows of videos by source id."""
+
+    def rows(self, source_id: str) -> FeatureRows:
+        """All rows of a video, with the damaged ones marked."""
+
+
 class EvenRows:
     """Reads F intact rows of a video, spread evenly over them, and remembers which videos have fewer."""
 
-    def __init__(self, source: FeatureSource, num_kept: int) -> None:
+    def __init__(self, source: RowSource, num_kept: int) -> None:
         self._source, self._num_kept = source, num_kept
         self._read: set[str] = set()
         self._short: set[str] = set()

@@ -10,11 +10,12 @@ from stages.evaluation.alignments import choose_examples
 from stages.evaluation.protocols.order_pairs import order_pairs
 from stages.evaluation.protocols.paragraph_retrieval import paragraph_retrieval
 from stages.evaluation.protocols.window_retrieval import fused_window_retrieval, window_retrieval
-from stages.evaluation.reading import count_failures, provenance, read_evaluation_set, read_history, sections_of
+from stages.evaluation.reading import count_failures, provenance, read_evaluation_set, sections_of
 from stages.evaluation.records import EvaluationSet, PairScorer, ProtocolResult
 from stages.evaluation.report import ReportContent
 from stages.evaluation.scoring import ProtocolSettings
 from stages.media.thumbnail_reader import Thumbnails
+from stages.training.history import read_history
 
 _BY_DTW = "paragraph_to_video.dtw"
 _HEADLINES = (

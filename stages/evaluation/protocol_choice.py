@@ -7,11 +7,19 @@ from pydantic import Field
 from stages.evaluation.fine_tuning_config import FineTuningConfig
 from stages.evaluation.frame_protocol_configs import (
     FewShotConfig,
+    FewShotStatesConfig,
     LinearProbeConfig,
     LocalisationConfig,
     VideoRetrievalConfig,
 )
 from stages.evaluation.protocol_configs import TextProtocol
 
-FrameProtocol = LinearProbeConfig | VideoRetrievalConfig | FewShotConfig | LocalisationConfig | FineTuningConfig
+FrameProtocol = (
+    LinearProbeConfig
+    | VideoRetrievalConfig
+    | FewShotConfig
+    | FewShotStatesConfig
+    | LocalisationConfig
+    | FineTuningConfig
+)
 AnyProtocol = Annotated[TextProtocol | FrameProtocol, Field(discriminator="name")]

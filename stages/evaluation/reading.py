@@ -12,11 +12,10 @@ from stages.artifacts.tables import matrix, read_table
 from stages.errors import SchemaMismatch
 from stages.evaluation.assembly import TimedVectors, assemble_videos
 from stages.evaluation.records import EncoderFacts, EvaluationSet
-from stages.evaluation.report import FailureCount, History, Provenance
+from stages.evaluation.report import FailureCount, Provenance
 from stages.training.embedding_tables import NARRATIONS, NARRATIONS_SCHEMA, WINDOWS, WINDOWS_SCHEMA
 
 EMBEDDINGS_SCHEMA = 1
-HISTORY = "history.parquet"
 TRAIN_VIDEOS = "train_videos"
 """Key of a checkpoint's commit record: the ids of the videos that it was trained on."""
 
@@ -78,18 +77,6 @@ def read_encoder_facts(embeddings: Artifact) -> EncoderFacts:
             f"{embeddings.description.stage!r} again"
         )
     return EncoderFacts(**{name: encoder[name] for name in _ENCODER})
-
-
-def read_history(checkpoint: Artifact) -> History | None:
-    """Read the losses of a training, or None if it took no step."""
-    (path,) = checkpoint.paths(HISTORY)
-    table = read_table(path, ["step", "loss"])
-    if not table.num_rows:
-        return None
-    return History(
-        steps=np.array(table.column("step").to_pylist(), dtype=np.int64),
-        losses=np.array(table.column("loss").to_pylist(), dtype=np.float64),
-    )
 
 
 def count_failures(artifacts: Mapping[str, Artifact]) -> list[FailureCount]:

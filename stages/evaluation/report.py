@@ -14,23 +14,16 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from stages.artifacts.report_sections import Section
 from stages.evaluation.alignment_example import AlignmentExample
-from stages.evaluation.charts import HEAT_LEVELS, alignment_map, clock, loss_curve
+from stages.evaluation.charts import HEAT_LEVELS, alignment_map, clock, training_curve
 from stages.evaluation.expected import Verdict
-from stages.evaluation.records import F64, I64, ProtocolResult, Subject
+from stages.evaluation.records import ProtocolResult, Subject
 from stages.evaluation.report_scores import headlines, protocol_card, queries_table
 from stages.evaluation.results import TIE_RULE
 from stages.evaluation.scoring import ProtocolSettings
 from stages.media.thumbnail_reader import Thumbnails
+from stages.training.history import History
 
 _SHOWN_IDS = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """The training of the encoder: (N,) steps and losses, N >= 1."""
-
-    steps: I64
-    losses: F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +93,7 @@ def render_report(content: ReportContent) -> str:
         verdicts=content.verdicts,
         protocols=[protocol_card(result) for result in results],
         queries=[table for result in results if (table := queries_table(result))],
-        loss=_loss(content.history),
+        training=_training(content.history),
         alignments=[_alignment(example, content.thumbnails) for example in examples],
         heat_levels=range(HEAT_LEVELS),
         sections=[*(section for result in results for section in result.sections), *content.sections],
@@ -124,14 +117,22 @@ def _first(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_SHOWN_IDS]) + (" …" if len(ids) > _SHOWN_IDS else "")
 
 
-def _loss(history: History | None) -> dict[str, Any] | None:
-    if history is None or not history.steps.size:
+def _training(history: History | None) -> dict[str, Any] | None:
+    """The curves of the loss and of each of its terms."""
+    if history is None:
         return None
+    curves = {"loss": history.losses, **history.terms}
     return {
-        "svg": loss_curve(history.steps, history.losses),
-        "first": f"{history.losses[0]:.3f}",
-        "last": f"{history.losses[-1]:.3f}",
         "steps": int(history.steps[-1]),
+        "curves": [
+            {
+                "name": name.replace("_", " "),
+                "svg": training_curve(name, history.steps, values),
+                "first": f"{values[0]:.3f}",
+                "last": f"{values[-1]:.3f}",
+            }
+            for name, values in curves.items()
+        ],
     }
 
 

@@ -8,7 +8,6 @@ Departures: rows carry spans, so that a row may last any time (the published cas
 numbers are the same); a damaged row is a wall of the walk, so that it never enters a window.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
@@ -114,13 +113,6 @@ def sample_generator(seed: int, number: int, name: str, draw: int) -> np.random.
     """
     digest = blake2b(f"{seed}\n{number}\n{name}\n{draw}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
-
-
-def epoch_order(video_ids: Sequence[str], *, seed: int, epoch: int) -> list[str]:
-    """Return the videos shuffled for an epoch; the order in which they are given does not matter."""
-    generator = sample_generator(seed, epoch, "", 0)
-    ordered = sorted(video_ids)
-    return [ordered[i] for i in generator.permutation(len(ordered))]
 
 
 def grow_text(

@@ -6,6 +6,7 @@ see it. The map is affine and so is the first layer that reads features, so what
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from models.encoders.packed import Packed
 from stages.errors import Corrupt
-from stages.training.dataset import TrainingVideo
+from stages.training.dataset import FeatureEntry
 from stages.training.layout import epoch_order
 
 LEAST_RELATIVE_STD = 1e-3
@@ -22,6 +23,25 @@ LEAST_RELATIVE_STD = 1e-3
 
 MOST_MEASURED = 4096
 """Videos whose features are read to measure their scale; a million more would not change it."""
+
+
+class Measurable(Protocol):
+    """A video whose features can be measured."""
+
+    @property
+    def video_id(self) -> str:
+        """For messages."""
+
+    @property
+    def entry(self) -> FeatureEntry:
+        """Where its features lie."""
+
+    @property
+    def damaged(self) -> NDArray[np.bool_]:
+        """Which of its rows must not be used."""
+
+
+VideoT = TypeVar("VideoT", bound=Measurable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +57,7 @@ class FeatureScale:
     std: NDArray[np.float32]
 
 
-def measure_scale(videos: Iterable[TrainingVideo]) -> FeatureScale:
+def measure_scale(videos: Iterable[Measurable]) -> FeatureScale:
     """Return mean and standard deviation of each component over the intact rows of videos.
 
     Raises:
@@ -62,7 +82,7 @@ def measure_scale(videos: Iterable[TrainingVideo]) -> FeatureScale:
     return FeatureScale(mean=(shift + mean).astype(np.float32), std=np.maximum(std, least).astype(np.float32))
 
 
-def sample_videos(videos: Sequence[TrainingVideo], seed: int) -> list[TrainingVideo]:
+def sample_videos(videos: Sequence[VideoT], seed: int) -> list[VideoT]:
     """Return the videos that features are measured on: all, or a drawn MOST_MEASURED of them."""
     by_id = {video.video_id: video for video in videos}
     return [by_id[video_id] for video_id in epoch_order(list(by_id), seed=seed, epoch=0)[:MOST_MEASURED]]

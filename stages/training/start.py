@@ -8,9 +8,11 @@ from typing import Literal
 from models.backbones.weights import check_sha256
 from models.encoders.build import random_encoder
 from models.encoders.checkpoint import MODEL_FILE, DualCheckpoint, bert_config, dual_from_bert
+from models.encoders.dual import TwoWayEncoder
 from models.encoders.joint import EncoderSpec, open_dual
 from models.encoders.tokenizer import CaptionTokenizer
 from stages.errors import ConfigError
+from stages.training.dataset import FeatureEntry
 from stages.training.sizes import EncoderSizes
 
 
@@ -89,3 +91,29 @@ def open_start(path: Path, tokenizer: Path | None) -> DualCheckpoint:
     except ValueError as error:
         raise ConfigError(f"[train] start: {error}") from error
     return replace(found, start_weights=f"checkpoint:sha256:{digest}", trained=True)
+
+
+def check_width(encoder: TwoWayEncoder, video_id: str, entry: FeatureEntry) -> None:
+    """Refuse features that an encoder does not read.
+
+    Raises:
+        ConfigError: they have another width.
+    """
+    got, expected = entry.map_features().shape[1], encoder.config.feature_dim
+    if got != expected:
+        raise ConfigError(
+            f"[train] the features of {video_id} have {got} components, the encoder to start from reads {expected}; "
+            "extract with its preset, or start from another"
+        )
+
+
+def check_length(setting: str, drawn: int, most: int) -> None:
+    """Refuse samples that are longer than an encoder takes.
+
+    Raises:
+        ConfigError: they are.
+    """
+    if drawn > most:
+        raise ConfigError(
+            f"[train.objective] {setting} is {drawn}, but the encoder to start from takes {most}; lower it"
+        )

@@ -18,8 +18,9 @@ from pipeline.units import plan_stage
 from stages.artifacts.durable import publish
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs
-from stages.train import HISTORY, Train, TrainConfig, WorkersConfig
-from tests.objective_samples import OBJECTIVES, inputs_of, losses_of
+from stages.train import Train, TrainConfig, WorkersConfig
+from stages.training.history import HISTORY
+from tests.objective_samples import NAMES, inputs_of, losses_of
 from tests.training_samples import do, make_inputs
 from tests.unit.test_train import SMALL, with_objective
 
@@ -71,7 +72,7 @@ def _train_all(config: dict[str, Any]) -> None:
 
 def test_two_workers_have_the_loss_of_one_with_every_objective(executor: RayExecutor, tmp_path: Path) -> None:
     """Gathered negatives, queues and fused pairs: six steps of two workers and of one with the double batch."""
-    inputs = {name: inputs_of(name, tmp_path / name) for name in OBJECTIVES}
+    inputs = {name: inputs_of(name, tmp_path / name) for name in NAMES}
     answer = tmp_path / "losses.json"
     TorchTrainer(
         _train_all,
@@ -81,8 +82,8 @@ def test_two_workers_have_the_loss_of_one_with_every_objective(executor: RayExec
         run_config=RunConfig(name="objectives", storage_path=str(tmp_path / "storage")),
     ).fit()
     found = json.loads(answer.read_text())
-    assert found.keys() == OBJECTIVES.keys()
-    for name in OBJECTIVES:
+    assert list(found) == list(NAMES)
+    for name in NAMES:
         np.testing.assert_allclose(found[name], losses_of(name, inputs[name]), atol=1e-5, err_msg=name)
 
 

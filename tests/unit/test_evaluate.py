@@ -238,7 +238,7 @@ def test_measures_the_test_split_and_nothing_else(tmp_path: Path, splits: Path) 
 def test_the_page_shows_loss_failures_and_provenance_and_no_place_or_time(tmp_path: Path, splits: Path) -> None:
     outcome = run(tmp_path / "store", splits=splits)
     page = outcome.artifacts["evaluation"].paths("report.html")[0].read_text()
-    assert "Loss over 2 steps" in page
+    assert "Training, 2 steps" in page
     assert "1 × decode_error" in page
     assert f"embeddings/{outcome.artifacts['embeddings'].directory.name}" in page
     assert "2 of 3 inputs used" in page

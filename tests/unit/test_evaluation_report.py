@@ -16,13 +16,14 @@ import pytest
 from PIL import Image
 
 from stages.artifacts.report_sections import Picture, Section, Table, section_of_json
-from stages.evaluation.charts import clock, loss_curve, nice_ticks, rank_bins
+from stages.evaluation.charts import clock, nice_ticks, rank_bins, training_curve
 from stages.evaluation.expected import Verdict
 from stages.evaluation.own_set import measure
 from stages.evaluation.records import EvaluationSet, Score
-from stages.evaluation.report import FailureCount, History, Provenance, ReportContent, render_report
+from stages.evaluation.report import FailureCount, Provenance, ReportContent, render_report
 from stages.evaluation.results import metrics_document, rank_rows
 from stages.evaluation.scoring import ProtocolSettings
+from stages.training.history import History
 from tests.evaluation_samples import make_set
 from tests.small_run import SmallRun
 
@@ -59,12 +60,15 @@ class TagBalance(HTMLParser):
 
 
 def test_same_input_same_bytes_and_nothing_from_elsewhere() -> None:
-    history = History(steps=np.arange(1, 500), losses=np.linspace(3, 1, 499))
+    history = History(
+        steps=np.arange(1, 500), losses=np.linspace(3, 1, 499), terms={"sequence_part": np.linspace(2, 0.5, 499)}
+    )
     page = page_of(make_set(noise=0.5), history=history)
     assert page == page_of(make_set(noise=0.5), history=history)
     assert not re.findall(r"(?:src|href|url|@import|https?:)[=(:]", page)
     assert "<script" not in page
-    assert "Loss over 499 steps" in page
+    assert "Training, 499 steps" in page
+    assert re.search(r"<h3>sequence part</h3><p class=\"soft\">from 2.000 to 0.500</p>", page)
     parser = TagBalance()
     parser.feed(page)
     assert parser.open == []
@@ -147,7 +151,7 @@ def test_axes() -> None:
     assert rank_bins(40) == [1, 2, 5, 10, 20, 40]
     assert rank_bins(1) == [1]
     assert [clock(seconds) for seconds in (0, 61.9, 3725)] == ["0:00", "1:01", "1:02:05"]
-    assert loss_curve(np.array([1]), np.array([0.5])).startswith("<svg")
+    assert training_curve("loss", np.array([1]), np.array([0.5])).startswith("<svg")
 
 
 def everything(score: Score) -> Score:

@@ -58,7 +58,7 @@ def video() -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def test_equals_the_rules_step_by_step(inner: bool) -> None:
     frames, steps, targets, order = video()
     loss = StepSequenceLoss(inner_shuffling=inner, frames_per_step=4)
-    found = loss(frames, steps, targets, order, seeded(5))
+    found = loss(frames, steps, targets, order, seeded(5)).total
     labelled = [index for index in range(60) if targets[index].any()]
     kept = [labelled[int(i * (len(labelled) - 1) / 11)] for i in range(12)]
     labels = torch.tensor([int(targets[index].nonzero()[0]) for index in kept])
@@ -78,9 +78,11 @@ def test_the_sequence_term_is_left_out_where_there_is_no_sequence() -> None:
     frames, steps, targets, order = video()
     loss = StepSequenceLoss()
     per_frame = 0.88 * F.binary_cross_entropy_with_logits(frames @ steps.T, targets).item()
-    assert loss(frames, steps, targets, torch.tensor([2, 2]), seeded()).item() == pytest.approx(per_frame, rel=1e-6)
+    assert loss(frames, steps, targets, torch.tensor([2, 2]), seeded()).total.item() == pytest.approx(
+        per_frame, rel=1e-6
+    )
     assert float(loss.sequence(frames, steps, torch.zeros(60, 4), order, seeded())) == 0.0
-    assert loss.eval()(frames, steps, targets, order, seeded()).item() == pytest.approx(per_frame, rel=1e-6)
+    assert loss.eval()(frames, steps, targets, order, seeded()).total.item() == pytest.approx(per_frame, rel=1e-6)
     with pytest.raises(ValueError, match="targets: got"):
         loss(frames, steps, targets.T, order, seeded())
 
@@ -89,7 +91,7 @@ def test_frames_and_steps_get_a_gradient() -> None:
     frames, steps, targets, order = video()
     frames.requires_grad_()
     steps.requires_grad_()
-    StepSequenceLoss(SoftOTAM(), weight=1.0)(frames, steps, targets, order, seeded()).backward()
+    StepSequenceLoss(SoftOTAM(), weight=1.0)(frames, steps, targets, order, seeded()).total.backward()
     assert frames.grad is not None
     assert steps.grad is not None
     assert bool((steps.grad[[0, 2, 3]] != 0).any(dim=1).all())
@@ -109,15 +111,16 @@ def test_an_episode_weighs_classes_and_orders() -> None:
     queries, support, classes = vectors(3, 5, 8), vectors(3, 2, 5, 8, seed=1), torch.tensor([2, 0, 1])
     logits = episode_logits(queries, support, SoftDTW())
     plain = F.cross_entropy(logits, classes)
-    assert EpisodeLoss(SoftDTW(), weight=0.0)(queries, support, classes, seeded()).item() == pytest.approx(plain.item())
+    alone = EpisodeLoss(SoftDTW(), weight=0.0)(queries, support, classes, seeded())
+    assert alone.total.item() == pytest.approx(plain.item())
     own = support[classes].flatten(0, 1)
     orders = SequenceContrast(SoftDTW())(own, queries.repeat_interleave(2, dim=0), seeded())
-    found = EpisodeLoss(SoftDTW(), weight=0.25)(queries, support, classes, seeded())
+    found = EpisodeLoss(SoftDTW(), weight=0.25)(queries, support, classes, seeded()).total
     assert found.item() == pytest.approx((0.75 * plain + 0.25 * orders).item(), rel=1e-6)
 
 
 def test_an_episode_of_the_right_class_costs_less() -> None:
     support = vectors(5, 1, 8, 16)
     queries = support[:, 0] + 0.1 * vectors(5, 8, 16, seed=1)
-    right = EpisodeLoss()(queries, support, torch.arange(5), seeded())
-    assert right < EpisodeLoss()(queries, support, torch.arange(5).roll(1), seeded())
+    right = EpisodeLoss()(queries, support, torch.arange(5), seeded()).total
+    assert right < EpisodeLoss()(queries, support, torch.arange(5).roll(1), seeded()).total

@@ -13,7 +13,8 @@ from models.encoders.checkpoint import load_dual
 from stages.artifacts.records import CommitRecord
 from stages.contract import Inputs
 from stages.errors import ConfigError
-from stages.train import HISTORY, TRAINED_ON, Train, TrainConfig, WorkersConfig
+from stages.train import TRAINED_ON, Train, TrainConfig, WorkersConfig
+from stages.training.history import HISTORY
 from stages.training.objectives import VideoCLIPSettings
 from stages.training.opening import encoder_dir
 from stages.training.optimisation import Optimisation

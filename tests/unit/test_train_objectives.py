@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from stages.artifacts.sealed import Artifact
-from stages.train import HISTORY, Train
-from tests.objective_samples import OBJECTIVES, config_of, inputs_of
+from stages.train import Train
+from stages.training.history import HISTORY
+from tests.objective_samples import NAMES, OBJECTIVES, config_of, inputs_of
 from tests.training_samples import do
 
 
@@ -21,10 +22,10 @@ def contents(artifact: Artifact) -> dict[str, bytes]:
     return {file.name: artifact.path(file).read_bytes() for file in record.files}
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", NAMES)
 def test_it_learns_and_a_kill_in_the_middle_of_an_epoch_changes_no_byte(name: str, tmp_path: Path) -> None:
-    stage = Train(config_of(name))
-    whole, failures = do(stage, inputs_of(name, tmp_path / "whole"))
+    inputs = inputs_of(name, tmp_path / "whole")
+    whole, failures = do(Train(config_of(name, tmp_path / "whole")), inputs)
     assert not failures
     history = pq.read_table(whole.paths(HISTORY)[0]).to_pydict()
     assert history["step"] == list(range(1, 31))
@@ -35,6 +36,7 @@ def test_it_learns_and_a_kill_in_the_middle_of_an_epoch_changes_no_byte(name: st
             raise Stop
 
     inputs = inputs_of(name, tmp_path / "killed")
+    stage = Train(config_of(name, tmp_path / "killed"))
     with pytest.raises(Stop):
         do(stage, inputs, on_progress=stop)
     resumed = []

@@ -12,7 +12,8 @@ import pytest
 
 from stages.errors import ConfigError
 from stages.retrieval.vectors import nearest_rows
-from stages.train import HISTORY, Train
+from stages.train import Train
+from stages.training.history import HISTORY
 from stages.training.layout import ShuffledLayout
 from stages.training.objectives.retrieval import RetrievalSettings
 from stages.training.similar import SimilarLayout

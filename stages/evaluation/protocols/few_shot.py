@@ -2,10 +2,10 @@
 
 A video is a sequence of 8 rows spread evenly over it. It is compared with each shown video by aligning the sequences,
 and given the class whose shown videos are nearest on the mean. Beside it stands what forgets order: the cosine of the
-two mean rows. All on the same episodes.
+two mean rows. All on the same episodes. Rows are frozen features, or the states that the encoder gives them.
 
 Source: papers.md 3.7 (OTAM, arXiv:1906.11415, in the code that TempCLR's few-shot branch shares). We depart from it in
-that rows are frozen, that the alignment is exact instead of softened by a lambda of 0.1, and that a tie is a miss.
+that nothing is trained here, that the alignment is exact instead of softened by a lambda of 0.1, and that a tie misses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,15 @@ from models.alignment.dtw import dtw_score_matrix
 from models.alignment.otam import otam_score_matrix
 from stages.evaluation.bootstrap import paired_bootstrap
 from stages.evaluation.classification import labelled_videos
-from stages.evaluation.frame_protocol_configs import FewShotConfig
+from stages.evaluation.encoding import DatasetEncoder
+from stages.evaluation.frame_protocol_configs import EpisodesConfig, FewShotConfig, FewShotStatesConfig
 from stages.evaluation.frame_rows import EvenRows, unit_length
 from stages.evaluation.material import Material
 from stages.evaluation.metrics import ranks_of_targets
 from stages.evaluation.records import F32, F64, I64, Outcome, ProtocolResult, Score
 from stages.evaluation.retrieval import Definition, inner_products
 from stages.evaluation.scoring import ProtocolSettings, outcome_score
+from stages.training.dataset import FeatureRows
 from stages.training.episodes import EpisodeShape, class_scores, draw_episodes
 
 _BASELINE = "mean_row"
@@ -46,8 +48,39 @@ def few_shot(material: Material, config: FewShotConfig, settings: ProtocolSettin
     Returns:
         `few_shot.<n>_shot.` `mean_row`, `otam`, `dtw`; the latter two also hold the paired difference to the first.
     """
+    return _measure(material, EvenRows(material.features, config.num_frames), config, settings)
+
+
+def few_shot_states(
+    material: Material, config: FewShotStatesConfig, settings: ProtocolSettings
+) -> list[ProtocolResult]:
+    """Measure the same with the encoder's states in place of frozen rows; see `few_shot`."""
+    reader = EvenRows(_States(material.open_encoder, config), config.num_frames)
+    return _measure(material, reader, config, settings)
+
+
+class _States:
+    """The encoder's states of rows, as if they were rows."""
+
+    def __init__(self, encoder: DatasetEncoder, config: FewShotStatesConfig) -> None:
+        self._encoder, self._config = encoder, config
+
+    def rows(self, source_id: str) -> FeatureRows:
+        """See `RowSource`."""
+        config = self._config
+        found = self._encoder.states(
+            source_id,
+            window_rows=config.window_rows,
+            stride_rows=config.stride_rows,
+            cls_visible=config.cls_visible,
+        )
+        return FeatureRows(features=found.states, spans=found.spans, damaged=~found.real)
+
+
+def _measure(
+    material: Material, reader: EvenRows, config: EpisodesConfig, settings: ProtocolSettings
+) -> list[ProtocolResult]:
     videos = labelled_videos(material.measured)
-    reader = EvenRows(material.features, config.num_frames)
     sequences = [reader.rows(source_id) for source_id in videos.source_ids]
     pair_scores = score_pairs(sequences) if sequences else {}
     results: list[ProtocolResult] = []
@@ -108,7 +141,7 @@ def shares_right(
 
 
 def _result(
-    scorer: str, right: Mapping[str, F64], shape: EpisodeShape, config: FewShotConfig, settings: ProtocolSettings
+    scorer: str, right: Mapping[str, F64], shape: EpisodeShape, config: EpisodesConfig, settings: ProtocolSettings
 ) -> ProtocolResult:
     """Accuracy over episodes, and how much of it order is worth."""
     definition, own = _definition(scorer, shape, config), right[scorer]
@@ -123,7 +156,7 @@ def _result(
     return definition.result(scores=scores, outcomes=(outcome,), unit="episode", num_units=len(own))
 
 
-def _definition(scorer: str, shape: EpisodeShape, config: FewShotConfig) -> Definition:
+def _definition(scorer: str, shape: EpisodeShape, config: EpisodesConfig) -> Definition:
     return Definition(
         name=f"few_shot.{shape.shots}_shot.{scorer}",
         title=f"{shape.ways}-way {shape.shots}-shot, {_TITLES[scorer]}",

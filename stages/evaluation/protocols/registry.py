@@ -7,6 +7,7 @@ from stages.evaluation import protocol_configs as configs
 from stages.evaluation.fine_tuning_config import FineTuningConfig
 from stages.evaluation.frame_protocol_configs import (
     FewShotConfig,
+    FewShotStatesConfig,
     LinearProbeConfig,
     LocalisationConfig,
     VideoRetrievalConfig,
@@ -15,7 +16,7 @@ from stages.evaluation.material import Material
 from stages.evaluation.protocols.action_localisation import action_localisation
 from stages.evaluation.protocols.action_segmentation import action_segmentation
 from stages.evaluation.protocols.clip_retrieval import clip_retrieval
-from stages.evaluation.protocols.few_shot import few_shot
+from stages.evaluation.protocols.few_shot import few_shot, few_shot_states
 from stages.evaluation.protocols.fine_tuning import fine_tuning
 from stages.evaluation.protocols.full_video_retrieval import full_video_retrieval
 from stages.evaluation.protocols.linear_probe import linear_probe
@@ -40,6 +41,7 @@ PROTOCOLS: dict[type[configs.ProtocolConfig], Measure] = {
     LinearProbeConfig: linear_probe,
     VideoRetrievalConfig: video_retrieval,
     FewShotConfig: few_shot,
+    FewShotStatesConfig: few_shot_states,
     LocalisationConfig: action_localisation,
     FineTuningConfig: fine_tuning,
 }

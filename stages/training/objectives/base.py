@@ -83,6 +83,9 @@ class ObjectiveSettings(StageConfig, ABC):
     makes_encoder: ClassVar[bool] = True
     """Whether what it trains embeds windows and sentences, so that a run goes on to embed and index."""
 
+    shares_batches: ClassVar[bool] = True
+    """Whether several processes can divide one batch; else each takes batches of its own (`workers.split`)."""
+
     @property
     def encoder_backbone(self) -> Literal["s3d", "clip"]:
         """Whose features the encoder that it trains reads; it does not matter where there is none."""
@@ -92,6 +95,13 @@ class ObjectiveSettings(StageConfig, ABC):
     def needs_start(self) -> str:
         """Why training cannot begin anew, as the end of a sentence; empty if it can."""
         return ""
+
+    def check_files(self) -> None:
+        """Refuse files of its own that are not there, before hours of work that end in reading them.
+
+        Raises:
+            ConfigError: one does not exist.
+        """
 
     @property
     @abstractmethod

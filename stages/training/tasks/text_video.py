@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from stages.training.dataset import NarrationsByVideo, TimedText, TrainingVideo,
 from stages.training.objectives.base import Opening
 from stages.training.objectives.text_video import TextVideoSettings
 from stages.training.scale import Standardise, measure_scale, sample_videos
-from stages.training.start import open_start, open_tokenizer, start_checkpoint
+from stages.training.start import check_length, check_width, open_start, open_tokenizer, start_checkpoint
 from stages.training.task import BatchSource, BatchT, Task
 
 
@@ -79,18 +79,9 @@ def check_fit(encoder: TwoWayEncoder, settings: TextVideoSettings, video: Traini
     Raises:
         ConfigError: the features have another width, or windows more rows.
     """
-    got, expected = video.entry.map_features().shape[1], encoder.config.feature_dim
-    if got != expected:
-        raise ConfigError(
-            f"[train] the features of {video.video_id} have {got} components, the encoder to start from reads "
-            f"{expected}; extract with its preset, or start from another"
-        )
-    for name, most in (("max_rows", encoder.config.max_video_len), ("kept_text_tokens", encoder.config.max_text_len)):
-        drawn = getattr(settings.sampling, name)
-        if drawn > most:
-            raise ConfigError(
-                f"[train.objective] sampling.{name} is {drawn}, but the encoder to start from takes {most}; lower it"
-            )
+    check_width(encoder, video.video_id, video.entry)
+    check_length("sampling.max_rows", settings.sampling.max_rows, encoder.config.max_video_len)
+    check_length("sampling.kept_text_tokens", settings.sampling.kept_text_tokens, encoder.config.max_text_len)
 
 
 def _begin_anew(
@@ -140,10 +131,26 @@ class ScaledEncoder(PairEncoder):
         self.scale.fold_into(self.encoder.feature_layer)
 
 
+class BuiltEncoder(Protocol):
+    """What a task is built of that trains an encoder."""
+
+    @property
+    def checkpoint(self) -> DualCheckpoint:
+        """The encoder that is trained."""
+
+    @property
+    def video_ids(self) -> list[str]:
+        """Of the videos that it is trained on."""
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What a checkpoint says of the training."""
+
+
 class EncoderTask(Task[BatchT]):
     """A task that trains an encoder, and saves it so that it takes features as they are."""
 
-    def __init__(self, built: TextVideo, module: nn.Module, source: BatchSource[BatchT]) -> None:
+    def __init__(self, built: BuiltEncoder, module: nn.Module, source: BatchSource[BatchT]) -> None:
         """Join what was built.
 
         Args:
