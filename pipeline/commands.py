@@ -1,6 +1,5 @@
 """What the commands do, between the command line and the engine."""
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig, load_config
-from pipeline.executors.base import Executor
+from pipeline.executors.base import Executor, num_cores
 from pipeline.locks import unused
 from pipeline.plan import build_stages, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
@@ -168,8 +167,8 @@ def export(config: RunConfig, label: str, folder: Path) -> list[str]:
     record = artifact.record(_EXPORTED_UNITS.get(label, "")) if label in _EXPORTED_UNITS else None
     if record is None:
         raise ConfigError(f"--label {label}: what can be taken out is {' or '.join(sorted(_EXPORTED_UNITS))}")
-    if folder.exists() and any(folder.iterdir()):
-        raise ConfigError(f"--to {folder}: this folder is not empty; name a new one")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"--to {folder}: this is a file or a folder that is not empty; name a new one")
     for file in record.files:
         target = folder / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +184,7 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
         raise ConfigError(f"{config.name}: the configuration has no section [corpus]: there is nothing to render")
     if config.ingest.media.name != VIDEOS_DIR:
         raise ConfigError(f"[ingest] media = {config.ingest.media}: a rendered corpus lies in a folder '{VIDEOS_DIR}'")
-    workers = config.executor.workers or os.cpu_count() or 1
+    workers = config.executor.workers or num_cores()
     summary = render_corpus(config.ingest.media.parent, config.corpus, workers=workers, on_video=on_video)
     return {
         "videos": summary.num_videos,
