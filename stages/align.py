@@ -85,7 +85,7 @@ class Align(Stage):
     media: Path | None = None
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: sentence ends of more scripts, joiners between letters stay, dashes of speakers go
 
     @property
     def needs(self) -> tuple[str, ...]:
