@@ -75,6 +75,15 @@ def scan(folder: Path) -> Iterator[FoundFile]:
                     yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
+def look_at(folder: Path, path: str) -> FoundFile:
+    """One file below a folder; one that is not there is of no size, and cannot be read."""
+    try:
+        stat = (folder / path).stat()
+    except OSError:
+        return FoundFile(path, 0, 0, 0)
+    return FoundFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
 def folder_as_file(path: str, inside: Sequence[FoundFile]) -> FoundFile:
     """A folder whose files are one content; its key changes if that of any of them does.
 
