@@ -1,6 +1,5 @@
 """What the commands do, between the command line and the engine."""
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig, load_config
-from pipeline.executors.base import Executor
+from pipeline.executors.base import Executor, num_cores
 from pipeline.locks import unused
 from pipeline.plan import build_stages, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
@@ -205,7 +204,7 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
         raise ConfigError(f"{config.name}: the configuration has no section [corpus]: there is nothing to render")
     if config.ingest.media.name != VIDEOS_DIR:
         raise ConfigError(f"[ingest] media = {config.ingest.media}: a rendered corpus lies in a folder '{VIDEOS_DIR}'")
-    workers = config.executor.workers or os.cpu_count() or 1
+    workers = config.executor.workers or num_cores()
     summary = render_corpus(config.ingest.media.parent, config.corpus, workers=workers, on_video=on_video)
     return {
         "videos": summary.num_videos,

@@ -56,7 +56,7 @@ class RunConfig(StageConfig):
         corpus: the generated corpus that `fabula corpus` renders into the media folder, if it is one.
     """
 
-    name: str = Field(pattern=r"[A-Za-z0-9_.-]+")
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     root: Path
     encoder: str = "auto"
     executor: ExecutorConfig = ExecutorConfig()
@@ -117,6 +117,10 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise ConfigError(f"--set {override}: expected section.key=value")
+    if any("\ud800" <= letter <= "\udfff" for letter in override):  # bytes of the command line that are no UTF-8
+        raise ConfigError(
+            f"--set {override!a}: this is no UTF-8 and cannot be written into a file; rename what it names"
+        )
     *sections, last = key.strip().split(".")
     table = raw
     for section in sections:

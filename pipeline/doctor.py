@@ -1,6 +1,5 @@
 """`fabula doctor`: examines a media folder with what ingest and extract are made of, and predicts their cost."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import ExecutorConfig
-from pipeline.executors.base import Executor
+from pipeline.executors.base import Executor, num_cores
 from pipeline.progress import ProgressView
 from pipeline.run import RunContext, run_stages
 from pipeline.runs import start_run
@@ -197,12 +196,12 @@ def _predict(
         memory_mib=extract.memory_mib,
         load_s=load_s,
     )
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    by_ray = settings.executor.workers or max(num_cores // extract.threads, 1)
+    cores = num_cores()
+    by_ray = settings.executor.workers or max(cores // extract.threads, 1)
     shape = RunShape(
         videos_per_shard=extract.videos_per_shard,
         num_workers=by_ray if settings.executor.kind == "ray" else 1,
-        num_cores=num_cores,
+        num_cores=cores,
         threads=extract.threads,
     )
     return forecast(usable, outputs, calibrate(candidates, usable, outputs, measuring), shape)

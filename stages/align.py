@@ -14,6 +14,7 @@ from pydantic import Field
 
 from stages.artifacts.hashing import hash_bytes
 from stages.artifacts.manifest import Video, read_videos
+from stages.artifacts.stat_cache import ContentHashes, look_at
 from stages.artifacts.tables import rows_table, write_table
 from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
 from stages.errors import BadTranscript, TransientError
@@ -85,7 +86,7 @@ class Align(Stage):
     media: Path | None = None
 
     name: ClassVar[str] = "align"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2  # 2: sentence ends of more scripts, joiners between letters stay, dashes of speakers go
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -102,10 +103,11 @@ class Align(Stage):
         sources = find_sources(
             videos, media_dir=_media_dir(self.media), captions=self.config.captions, language=self.config.language
         )
+        hashes = self._content_hashes(sources.values(), inputs)
         settings = self.config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES)
         by_unit: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for video in videos:
-            member = self._member(video, sources.get(video.video_id))
+            member = _member(video, sources.get(video.video_id), hashes)
             by_unit[video.position // self.config.videos_per_unit].append(member)
         return [_unit(number, by_unit[number], settings) for number in sorted(by_unit)]
 
@@ -113,17 +115,19 @@ class Align(Stage):
         """There is nothing to load."""
         return AlignWorker(self.config, _media_dir(self.media))
 
-    def _member(self, video: Video, source: Source | None) -> dict[str, Any]:
-        """What decides the rows of one video: itself, and its transcript's name and content."""
-        member: dict[str, Any] = {"video_id": video.video_id, "duration_s": video.duration_s, "transcript": ""}
-        if source is None:
-            return member
-        member |= {"transcript": source.path, "folder": source.folder}
-        if source.rows:
-            return member | {"rows": [asdict(row) for row in source.rows]}
-        return member | {
-            "hash": _content_hash(_folder(self.config, _media_dir(self.media), source.folder) / source.path)
-        }
+    def _content_hashes(self, sources: Iterable[Source], inputs: Inputs) -> dict[tuple[str, str], str]:
+        """The content hash of each transcript file by folder and path; '' where it cannot be read."""
+        paths: dict[str, set[str]] = defaultdict(set)
+        for source in sources:
+            if not source.rows:
+                paths[source.folder].add(source.path)
+        found = {}
+        for name, wanted in paths.items():
+            folder = _folder(self.config, _media_dir(self.media), name)
+            files = [look_at(folder, path) for path in sorted(wanted)]
+            hashes = ContentHashes(inputs.store, folder).resolve(files, on_progress=inputs.on_planning)
+            found.update({(name, path): digest for path, digest in hashes.items()})
+        return found
 
 
 class AlignWorker:
@@ -180,6 +184,17 @@ class AlignWorker:
         return narrate(transcript.cues, self._sentences), len(transcript.problems)
 
 
+def _member(video: Video, source: Source | None, hashes: Mapping[tuple[str, str], str]) -> dict[str, Any]:
+    """What decides the rows of one video: itself, and its transcript's name and content."""
+    member: dict[str, Any] = {"video_id": video.video_id, "duration_s": video.duration_s, "transcript": ""}
+    if source is None:
+        return member
+    member |= {"transcript": source.path, "folder": source.folder}
+    if source.rows:
+        return member | {"rows": [asdict(row) for row in source.rows]}
+    return member | {"hash": hashes[source.folder, source.path]}
+
+
 def _unit(number: int, members: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> Unit:
     return Unit(
         unit_id=f"{number:05d}",
@@ -199,14 +214,6 @@ def _folder(config: AlignConfig, media: Path | None, name: str) -> Path:
     if folder is None:
         raise ValueError(f"a transcript was found in the {name} folder, but none is set")
     return folder
-
-
-def _content_hash(path: Path) -> str:
-    """Of a transcript's bytes as the worker will read them; '' if it cannot be read, which the worker then reports."""
-    try:
-        return hash_bytes(load_transcript(path, path.name))
-    except BadTranscript:
-        return ""
 
 
 def _narrate_rows(rows: Sequence[TableRow], duration_s: float) -> Narrated:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Unit, Worker
+from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
 from stages.errors import TransientError
 
 
@@ -19,6 +19,8 @@ class CountConfig(StageConfig):
     per_unit: int = 2
     shout: bool = False
     pause_s: float = 0.0
+    num_cpus: float = 1.0
+    num_gpus: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ class Count(Stage):
 
     def open(self, inputs: Inputs) -> Worker:
         return CountWorker(self.config)
+
+    def resources(self) -> Resources:
+        return Resources(num_cpus=self.config.num_cpus, num_gpus=self.config.num_gpus)
 
 
 class CountWorker:

@@ -1,6 +1,7 @@
 """What an executor is, and the one way in which a unit is done wherever it runs."""
 
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -16,6 +17,11 @@ from stages.errors import FabulaError, TransientError
 logger = logging.getLogger(__name__)
 
 FIRST_BACKOFF_S = 0.5
+
+
+def num_cores() -> int:
+    """Cores that this process may use, which may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ import psutil
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from pipeline.executors.base import Job, OpenedWorker, Progress, Report
-from stages.contract import Inputs, Stage
+from pipeline.executors.base import Job, OpenedWorker, Progress, Report, num_cores
+from stages.contract import Inputs, Resources, Stage
 
 logger = logging.getLogger(__name__)
 
@@ -69,17 +70,18 @@ class RayExecutor:
             from pipeline.executors.ray_train import TeamWork, run_team
 
             for job in jobs:
-                work = TeamWork(stage=stage, inputs=inputs.for_workers(), job=job)
-                yield from run_team(work, num_retries=self._num_retries)
+                team_work = TeamWork(stage=stage, inputs=inputs.for_workers(), job=job)
+                yield from run_team(team_work, num_retries=self._num_retries)
             return
-        crew = _Crew(stage, inputs.for_workers(), self._num_retries, min(len(jobs), self._limit(stage)))
+        resources = _affordable(stage.resources(), ray.cluster_resources())
+        work = _Work(stage=stage, inputs=inputs.for_workers(), resources=resources, num_retries=self._num_retries)
+        crew = _Crew(work, min(len(jobs), self._limit(resources)))
         try:
             yield from crew.run(jobs)
         finally:
             crew.close()
 
-    def _limit(self, stage: Stage) -> int:
-        resources = stage.resources()
+    def _limit(self, resources: Resources) -> int:
         cluster = ray.cluster_resources()
         fits = [int(cluster.get("CPU", 0) // max(resources.num_cpus, 1e-3))]
         if resources.num_gpus:
@@ -100,7 +102,7 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         ray.init(
             include_dashboard=False,
-            num_cpus=max(os.cpu_count() or 1, self._num_workers or 1),
+            num_cpus=max(num_cores(), self._num_workers or 1),
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=str(self._temp_dir),
             **quiet,
@@ -115,19 +117,45 @@ class RayExecutor:
             self._temp_dir = None
 
 
+def _affordable(wanted: Resources, cluster: Mapping[str, float]) -> Resources:
+    """What to ask Ray for: no more than a local cluster has, or its workers would wait for ever.
+
+    Threads decide bytes, so that a small machine has to run as many as the configuration says. A card that is not there
+    is missed by the worker, which says so. A cluster that was joined may grow.
+    """
+    granted = replace(
+        wanted,
+        num_cpus=min(wanted.num_cpus, cluster.get("CPU", 0.0)),
+        num_gpus=min(wanted.num_gpus, cluster.get("GPU", 0.0)),
+    )
+    if granted == wanted or not os.environ.get("RAY_ADDRESS"):
+        return granted
+    logger.warning("workers_wait wanted=%s cluster=%s", wanted, dict(cluster))
+    return wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What the actors of a stage are for, what each occupies, and how often a unit is tried again."""
+
+    stage: Stage
+    inputs: Inputs
+    resources: Resources
+    num_retries: int
+
+
 class _Crew:
     """The actors of one stage and the jobs that they still have to do."""
 
-    def __init__(self, stage: Stage, inputs: Inputs, num_retries: int, size: int) -> None:
-        resources = stage.resources()
+    def __init__(self, work: _Work, size: int) -> None:
         actor_class = ray.remote(
-            num_cpus=resources.num_cpus,
-            num_gpus=resources.num_gpus,
+            num_cpus=work.resources.num_cpus,
+            num_gpus=work.resources.num_gpus,
             concurrency_groups={"questions": 1},
             max_restarts=0,
         )(_Actor)
-        self._hire: Callable[[], Any] = lambda: actor_class.remote(stage, inputs, num_retries)
-        self._num_retries = num_retries
+        self._hire: Callable[[], Any] = lambda: actor_class.remote(work.stage, work.inputs, work.num_retries)
+        self._num_retries = work.num_retries
         self._idle: list[Any] = [self._hire() for _ in range(size)]
         self._busy: dict[Any, tuple[Any, Job]] = {}
         self._deaths: dict[str, int] = {}

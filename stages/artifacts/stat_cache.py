@@ -6,6 +6,7 @@ The cache lies beside the artifacts, is none, and may be deleted: then everythin
 import io
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,8 +23,13 @@ from stages.errors import Corrupt, SchemaMismatch
 _SCHEMA = {"path": STRING, "size": INT64, "mtime_ns": INT64, "inode": INT64, "hash": STRING}
 logger = logging.getLogger(__name__)
 
-_FILES_PER_SAVE = 2_000
+_FILES_PER_BATCH = 2_000
+_SAVE_EVERY_S = 30.0
 _HASH_THREADS = 4
+
+_Known = tuple[tuple[int, int, int], str]
+"""Key and content hash of a file, as of when it was read."""
+_UNKNOWN: _Known = ((-1, -1, -1), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,15 @@ def scan(folder: Path) -> Iterator[FoundFile]:
                     yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
+def look_at(folder: Path, path: str) -> FoundFile:
+    """One file below a folder; one that is not there is of no size, and cannot be read."""
+    try:
+        stat = (folder / path).stat()
+    except OSError:
+        return FoundFile(path, 0, 0, 0)
+    return FoundFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
 def folder_as_file(path: str, inside: Sequence[FoundFile]) -> FoundFile:
     """A folder whose files are one content; its key changes if that of any of them does.
 
@@ -102,24 +117,22 @@ class ContentHashes:
             rehash: read every file, whatever the cache says.
             on_progress: called with bytes hashed and bytes to hash.
         """
-        known = {} if rehash else self._load()
-        hashes = {file.path: entry[1] for file in files if (entry := known.get(file.path)) and entry[0] == file.key}
-        missing = [file for file in files if file.path not in hashes]
-        done, total = 0, sum(file.size for file in missing)
-        for start in range(0, len(missing), _FILES_PER_SAVE):
-            batch = missing[start : start + _FILES_PER_SAVE]
+        known = self._load()
+        missing = [file for file in files if rehash or known.get(file.path, _UNKNOWN)[0] != file.key]
+        found: dict[str, str] = {}
+        done, total, saved_at = 0, sum(file.size for file in missing), time.monotonic()
+        for start in range(0, len(missing), _FILES_PER_BATCH):
+            batch = missing[start : start + _FILES_PER_BATCH]
             with ThreadPoolExecutor(_HASH_THREADS) as pool:
                 for file, digest in zip(batch, pool.map(self._hash, batch), strict=True):
-                    hashes[file.path] = digest
+                    found[file.path] = digest
+                    known[file.path] = (file.key, digest)
                     done += file.size
                     on_progress(done, total)
-            self._save([file for file in files if hashes.get(file.path)], hashes)
-        return hashes
-
-    def unknown(self, files: Sequence[FoundFile]) -> list[FoundFile]:
-        """Those files that `resolve` would have to read."""
-        known = self._load()
-        return [file for file in files if known.get(file.path, (None, ""))[0] != file.key]
+            if start + _FILES_PER_BATCH >= len(missing) or time.monotonic() - saved_at > _SAVE_EVERY_S:
+                self._save(known)
+                saved_at = time.monotonic()
+        return {file.path: found.get(file.path, known[file.path][1]) for file in files}
 
     def _hash(self, file: FoundFile) -> str:
         path = self._folder / file.path
@@ -130,7 +143,7 @@ class ContentHashes:
         except OSError:
             return ""
 
-    def _load(self) -> dict[str, tuple[tuple[int, int, int], str]]:
+    def _load(self) -> dict[str, _Known]:
         if not self._path.is_file():
             return {}
         try:
@@ -140,14 +153,10 @@ class ContentHashes:
         keys = zip(columns["size"], columns["mtime_ns"], columns["inode"], strict=True)
         return dict(zip(columns["path"], zip(keys, columns["hash"], strict=True), strict=True))
 
-    def _save(self, files: Sequence[FoundFile], hashes: Mapping[str, str]) -> None:
-        columns = {
-            "path": [file.path for file in files],
-            "size": [file.size for file in files],
-            "mtime_ns": [file.mtime_ns for file in files],
-            "inode": [file.inode for file in files],
-            "hash": [hashes[file.path] for file in files],
-        }
+    def _save(self, known: Mapping[str, _Known]) -> None:
+        """Write what is known: also of files that others look at, such as features that lie beside the videos."""
+        rows = [(path, *key, digest) for path, (key, digest) in sorted(known.items()) if digest]
+        columns = dict(zip(_SCHEMA, zip(*rows, strict=True), strict=True)) if rows else {name: () for name in _SCHEMA}
         buffer = io.BytesIO()
         pq.write_table(columns_table(_SCHEMA, columns), buffer, compression="zstd")
         replace(self._path, buffer.getvalue())

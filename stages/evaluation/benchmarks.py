@@ -34,7 +34,7 @@ class Benchmark(StageConfig):
         published: rows of published tables to compare with.
     """
 
-    name: str = Field(pattern=r"[a-z0-9][a-z0-9_-]{0,63}")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")
     dataset: AnyDataset
     protocol: AnyProtocol
     split: Split = "test"

@@ -12,8 +12,8 @@ from stages.artifacts.sealed import Artifact
 from stages.errors import ConfigError
 from stages.evaluation.bootstrap import outcome_value, paired_outcome_bootstrap
 from stages.evaluation.layout import OUTCOMES, RANKS
+from stages.evaluation.numbers import FACTS, is_minor, label_of, write_number
 from stages.evaluation.numbers import RANKS as BETTER_LOW
-from stages.evaluation.numbers import is_minor, label_of, write_number
 from stages.evaluation.outcomes import Key, of_units, read_measured, read_ranked
 from stages.evaluation.records import Outcome
 from stages.evaluation.scoring import ProtocolSettings
@@ -48,9 +48,14 @@ class Difference:
     num_only_one: int
 
     @property
+    def is_sure(self) -> bool:
+        """Whether the interval excludes 0."""
+        return not self.low <= 0 <= self.high
+
+    @property
     def better(self) -> str:
-        """`first` or `second` if the interval excludes 0, else ''."""
-        if self.low <= 0 <= self.high:
+        """`first` or `second` if the interval excludes 0, else ''; no run is better by a fact about its answers."""
+        if not self.is_sure or self.metric in FACTS:
             return ""
         first_is_greater = self.low > 0
         return "first" if first_is_greater != (self.metric in BETTER_LOW) else "second"
@@ -96,7 +101,8 @@ def comparison_lines(differences: list[Difference], confidence: float) -> list[s
             above = head
         first, second = (write_number(found.metric, value) for value in (found.first, found.second))
         interval = f"{confidence:.0%} {_signed(found, found.low)} to {_signed(found, found.high)}"
-        verdict = f"{found.better} is better" if found.better else "no difference beyond chance"
+        unsure = "they differ" if found.is_sure else "no difference beyond chance"
+        verdict = f"{found.better} is better" if found.better else unsure
         difference = _signed(found, found.difference)
         lines.append(f"  {label_of(found.metric):16}{first:>9}{second:>9}  {difference:>9}  {interval}  {verdict}")
     return lines

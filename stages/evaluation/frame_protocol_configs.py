@@ -19,7 +19,7 @@ class FrameProtocolConfig(ProtocolConfig):
 
     asks_encoder = False
 
-    backbone: str = Field(default="resnet", pattern=r"[a-z0-9_]+")
+    backbone: str = Field(default="resnet", pattern=r"^[a-z0-9_]+$")
 
     def reads(self, encoder: EncoderChoice) -> tuple[str, ...]:
         """The features."""

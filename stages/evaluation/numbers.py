@@ -3,6 +3,9 @@
 RANKS = frozenset(["median_rank", "mean_rank"])
 """Metrics that are better low and start at 1."""
 
+FACTS = frozenset(["predicted_background"])
+"""Metrics that say what a prediction is like: neither more nor less of them is better."""
+
 _PLAIN = frozenset(["MRR", "nDCG"])
 _LABELS = {
     "median_rank": "median rank",

@@ -3,21 +3,28 @@
 No request names a path: a video is asked for by its id, and only files that the index names are given out.
 """
 
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Annotated, Any
+from threading import BoundedSemaphore
+from typing import Annotated, Any, cast
 
 from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.middleware.base import RequestResponseEndpoint
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from stages.errors import ArtifactError, ConfigError
+from stages.errors import ArtifactError, ConfigError, TransientError
 from stages.media.proxies import stream_moment
 from stages.serve.library import Library, UnknownVideo
 
 PAGE_DIR = Path(__file__).parent / "page"
+
+MOST_MOMENTS = 8
+"""Moments that are made at once; each is a process of its own for as long as somebody reads it."""
 
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'",
@@ -55,6 +62,7 @@ def create_app(library: Library, *, hosts: list[str]) -> FastAPI:
     """
     app = FastAPI(title="Fabula", description=__doc__, docs_url=None, redoc_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    app.add_middleware(SecurityHeaders)
     _add_errors(app)
     _add_questions(app, library)
     _add_media(app, library)
@@ -95,20 +103,24 @@ def _add_questions(app: FastAPI, library: Library) -> None:
 
 
 def _add_media(app: FastAPI, library: Library) -> None:
-    @app.get("/media/{video_id}")
+    @app.api_route("/media/{video_id}", methods=["GET", "HEAD"])
     def media(video_id: str) -> FileResponse:
         """The file as it is; ranges are served, so that a player can jump."""
         return FileResponse(library.media_path(video_id))
 
+    making = BoundedSemaphore(MOST_MOMENTS)
+
     @app.get("/moments/{video_id}")
-    def moment(video_id: str, start_s: Seconds, end_s: Seconds) -> StreamingResponse:
+    def moment(video_id: str, start_s: Seconds, end_s: Seconds) -> MomentResponse:
         """A moment as MP4 (H.264), for files that a browser cannot play."""
         path = library.media_path(video_id)
         try:
-            chunks = stream_moment(path, start_s, end_s)
+            chunks = cast(Generator[bytes], stream_moment(path, start_s, end_s))
         except ValueError as error:
             raise ConfigError(str(error)) from error
-        return StreamingResponse(chunks, media_type="video/mp4")
+        if not making.acquire(blocking=False):
+            raise TransientError(f"{MOST_MOMENTS} moments are being made already; try again")
+        return MomentResponse(chunks, making.release)
 
     @app.get("/thumbnails/{video_id}")
     def thumbnail(video_id: str, time_s: Seconds = 0.0) -> Response:
@@ -116,15 +128,49 @@ def _add_media(app: FastAPI, library: Library) -> None:
         return Response(library.thumbnail(video_id, time_s), media_type="image/jpeg")
 
 
+class MomentResponse(StreamingResponse):
+    """A moment while it is made; its maker is stopped, and its place given back, also when the client goes away."""
+
+    def __init__(self, chunks: Generator[bytes], release: Callable[[], None]) -> None:
+        super().__init__(chunks, media_type="video/mp4")
+        self._chunks = chunks
+        self._release = release
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._chunks.close()
+            self._release()
+
+
 def _add_errors(app: FastAPI) -> None:
-    for kind, status in ((UnknownVideo, 404), (ConfigError, 400), (ArtifactError, 409)):
+    for kind, status in ((UnknownVideo, 404), (ConfigError, 400), (ArtifactError, 409), (TransientError, 503)):
         app.add_exception_handler(kind, _refusal(status))
 
-    @app.middleware("http")
-    async def secure(request: Request, answer: RequestResponseEndpoint) -> Response:
-        response = await answer(request)
-        response.headers.update(_SECURITY)
-        return response
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        """What is wrong, without repeating the question, which may be anything."""
+        problems = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
+        return JSONResponse({"error": "; ".join(problems)}, status_code=422)
+
+
+class SecurityHeaders:
+    """Adds the headers to every response; a plain ASGI layer, so that a disconnect reaches whoever streams."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and add the headers to what comes back."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
 
 
 def _refusal(status: int) -> Any:

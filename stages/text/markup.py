@@ -1,7 +1,8 @@
 """A cue's payload -> words: tags and entities of WebVTT and SRT removed, inline word times kept.
 
-Left out because nobody says them: sound tags in square brackets (`[Music]`, `[ __ ]`), notes (♪), speaker marks (`>>`),
-readings of ruby text, and the names of voice tags (`<v Anna>`).
+Left out because nobody says them: sound tags in square brackets (`[Music]`, `[ __ ]`), notes (♪), speaker marks (`>>`,
+or a dash that begins a line), readings of ruby text, and the names of voice tags (`<v Anna>`). Where a script puts no
+space between sentences, a word ends with its sentence.
 """
 
 import html
@@ -17,9 +18,11 @@ from stages.text.timing import place_words
 _TAG = re.compile(r"<(?P<time>\d[\d:.,]*)>|</?[A-Za-z][^<>]*>|</?>")
 _RUBY_READING = re.compile(r"<rt[^<>]*>.*?</rt>", re.DOTALL | re.IGNORECASE)
 _ASS_OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # `{\an8}`: a position, left by converters from ASS
-_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060\ufeff\u00ad]")
-_WORD = re.compile(r"\S+")
-_UNSPOKEN = re.compile(r"[♩-♯]+|>+|\[[^\[\]]*\][.,!?:;]*")
+_INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\u00ad]")
+"""Directions, breaks and marks; not the joiners between letters, which Persian and Indian scripts are spelt with."""
+_WORD = re.compile(r"[^\s。！？]*[。！？]+[\"'”’»)\]」』]*|[^\s。！？]+")
+_UNSPOKEN = re.compile(r"[♩-♯]+|>{2,}|\[[^\[\]]*\][.,!?:;]*")
+_DASHES = ("-", "–", "—")
 _LONGEST_SOUND_TAG = 8  # words; an opening bracket without a closing one near it is text
 
 
@@ -101,6 +104,8 @@ def _drop_unspoken(words: Sequence[Word]) -> list[Word]:
 def _length_of_unspoken(words: Sequence[Word], index: int) -> int:
     """How many words from `index` on are one mark or sound tag; 0 if it is speech."""
     text = words[index].text
+    if text in _DASHES:
+        return int(words[index].starts_line)
     if not text.startswith("["):
         return 1 if _UNSPOKEN.fullmatch(text) else 0
     for length in range(1, min(_LONGEST_SOUND_TAG, len(words) - index) + 1):

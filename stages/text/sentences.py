@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from stages.text.dedup import drop_rolling_repeats
 from stages.text.records import Cue, Narration, Word
 
-_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’»)\]]*$")
-_ABBREVIATION = re.compile(r"(?:mr|mrs|ms|dr|st|vs|etc|prof|jr|sr|fig|approx|e\.g|i\.e|[^\W\d_])\.", re.IGNORECASE)
-_CLAUSE_END = re.compile(r"[,;:–—、，；：][\"'”’»)\]]*$")
+_SENTENCE_END = re.compile(r"[.!?…。！？؟۔।॥][\"'”’»)\]」』]*$")
+_ABBREVIATION = re.compile(
+    r"(?:mr|mrs|ms|dr|st|vs|etc|prof|jr|sr|fig|approx|e\.g|i\.e|[ap]\.m|[^\W\d_])\.", re.IGNORECASE
+)
+_CLAUSE_END = re.compile(r"[,;:–—、，；：،؛][\"'”’»)\]」』]*$")
 _WORDS_A_SENTENCE = 40  # a transcript with fewer sentence ends than one in so many words is not punctuated
 _SHORTEST_S = 0.1
 _AT_LINE_START = 0.5

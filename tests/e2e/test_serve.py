@@ -5,17 +5,22 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import av
+import psutil
 import pytest
 
+from stages.serve.api import MOST_MOMENTS
 from tests.small_run import FABULA, ROOT, SmallRun
 
 
@@ -106,6 +111,9 @@ def test_a_player_can_jump(server: Server, small_run: SmallRun) -> None:
     assert (status, part) == (206, content[100:200])
     assert headers["content-type"] == "video/mp4"
     assert server.get(f"/media/{video_id}")[2] == content
+    head = urllib.request.Request(f"{server.url}/media/{video_id}", method="HEAD")
+    with urllib.request.urlopen(head, timeout=60) as response:
+        assert (response.headers["content-length"], response.read()) == (str(len(content)), b"")
 
 
 def test_a_moment_is_an_mp4_of_its_length(server: Server, tmp_path: Path) -> None:
@@ -153,6 +161,8 @@ def test_what_is_not_there_is_refused(server: Server, path: str, status: int, wo
         ("/api/sentence", {"text": "   "}, 400, "holds no words"),
         ("/api/sentence", {"text": "x", "hits": 0}, 422, "hits"),
         ("/api/sentence", {"txet": "x"}, 422, "txet"),
+        ("/api/sentence", {"text": "\ud800"}, 422, "unicode"),
+        ("/api/sentence", {"text": "x", "hits": float("nan")}, 422, "finite"),
         ("/api/paragraph", {"text": "..."}, 400, "holds no words"),
         ("/api/like", {"video": "no-such-video"}, 400, "no video of"),
     ],
@@ -162,7 +172,33 @@ def test_a_bad_question_gets_words(
 ) -> None:
     found, answer = server.ask(path, **question)
     assert found == status
-    assert words in json.dumps(answer)
+    assert list(answer) == ["error"]
+    assert words in answer["error"]
+
+
+def test_players_that_go_away_leave_no_process_and_no_place_taken(server: Server) -> None:
+    path = f"/moments/{first_video(server)}?start_s=0&end_s=100"
+    host, _, port = server.url.removeprefix("http://").partition(":")
+    players = [socket.create_connection((host, int(port))) for _ in range(MOST_MOMENTS + 4)]
+    for player in players:
+        player.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    for player in players:
+        player.close()
+    deadline = time.monotonic() + 30
+    while (makers := [p.name() for p in psutil.Process().children(recursive=True) if "ffmpeg" in p.name()]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(0.2)
+    assert not makers
+    assert server.get(path)[0] == 200
+
+
+def test_no_more_moments_are_made_than_there_are_places(server: Server) -> None:
+    path = f"/moments/{first_video(server)}?start_s=0&end_s=100"
+    with ThreadPoolExecutor(4 * MOST_MOMENTS) as pool:
+        statuses = list(pool.map(lambda _: server.get(path)[0], range(4 * MOST_MOMENTS)))
+    assert set(statuses) <= {200, 503}
+    assert statuses.count(200) >= MOST_MOMENTS
 
 
 def test_a_foreign_host_name_is_refused(server: Server) -> None:

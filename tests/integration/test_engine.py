@@ -192,6 +192,18 @@ def test_ray_makes_the_same_bytes_as_inline(tmp_path: Path, words: Path, workers
     assert committed_bytes(tmp_path / "ray") == committed_bytes(tmp_path / "inline")
 
 
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("wanted", [{"num_cpus": 4096.0}, {"num_gpus": 64.0}], ids=["cores", "cards"])
+def test_a_worker_that_wants_more_than_this_machine_has_starts_all_the_same(
+    tmp_path: Path, words: Path, wanted: dict[str, float]
+) -> None:
+    """Threads are a setting that decides bytes, so that a small machine must do them, too; a card its worker misses."""
+    from pipeline.executors.ray import RayExecutor
+
+    outcome = run(tmp_path / "store", words, executor=RayExecutor(num_workers=2, num_retries=0), **wanted)
+    assert outcome.totals["letters"]["successes"] == 4
+
+
 def test_a_killed_worker_is_replaced(tmp_path: Path, words: Path) -> None:
     from pipeline.executors.ray import RayExecutor
 

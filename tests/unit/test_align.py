@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,21 @@ def corpus(tmp_path: Path) -> Corpus:
 def rows(artifact: Artifact, name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = tables.read_paragraph_table(artifact, name).to_pylist()
     return found
+
+
+def test_planning_again_reads_only_transcripts_that_changed(corpus: Corpus) -> None:
+    (corpus.media / "a.vtt").write_text(VTT)
+    (corpus.media / "b.vtt").write_text(VTT)
+    read = [0]
+    corpus.inputs = dataclasses.replace(corpus.inputs, on_planning=lambda done, total: read.append(total))
+    fingerprint = corpus.plan().artifacts[0].description.fingerprint
+    assert read.pop() == 2 * len(VTT.encode())
+    read.clear()
+    assert corpus.plan().artifacts[0].description.fingerprint == fingerprint
+    assert read == []
+    (corpus.media / "b.vtt").write_text(f"{VTT}\n")
+    assert corpus.plan().artifacts[0].description.fingerprint != fingerprint
+    assert read == [len(VTT.encode()) + 1]
 
 
 def test_a_transcript_becomes_narrations_and_paragraphs(corpus: Corpus) -> None:

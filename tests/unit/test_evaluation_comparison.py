@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.evaluation.bootstrap import outcome_bootstrap, outcome_value, paired_outcome_bootstrap
-from stages.evaluation.comparison import compare_runs, comparison_lines
+from stages.evaluation.comparison import Difference, compare_runs, comparison_lines
 from stages.evaluation.outcomes import of_units
 from stages.evaluation.records import Outcome
 from stages.evaluation.scoring import ProtocolSettings
@@ -94,6 +94,16 @@ def test_two_runs_are_compared_on_what_both_measured(tmp_path: Path, step_encode
     ]
     itself = compare_runs(first, first, SETTINGS)
     assert {(d.difference, d.low, d.high, d.better) for d in itself} == {(0.0, 0.0, 0.0, "")}
+
+
+@pytest.mark.parametrize(
+    ("metric", "better"), [("R@1", "first"), ("mean_rank", "second"), ("predicted_background", "")]
+)
+def test_which_run_is_better_depends_on_the_metric(metric: str, better: str) -> None:
+    numbers = {"first": 2.0, "second": 1.0, "difference": 1.0, "low": 0.5, "high": 1.5}
+    found = Difference(unit="set", protocol="p", metric=metric, num_shared=9, num_only_one=0, **numbers)
+    assert found.better == better
+    assert found.is_sure
 
 
 def test_the_command_compares_runs_of_one_store(small_run: SmallRun) -> None:

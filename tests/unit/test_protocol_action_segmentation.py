@@ -122,6 +122,13 @@ def test_all_background_is_named(small: SmallBenchmarks, tmp_path: Path) -> None
     assert "100.0% of the rows are predicted as background" in found["warnings"][0]
 
 
+def test_no_f1_where_every_row_of_a_step_is_damaged(small: SmallBenchmarks, tmp_path: Path) -> None:
+    rows_of_steps = {name: (*range(4, 8), *range(12, 16)) for name in SHOWN}
+    torn = replace(small, corpus=CorpusConfig(videos=SHOWN, damaged=rows_of_steps))
+    found = scores_of(torn.measure(benchmark(tmp_path, gamma=1e6)), "action_segmentation")
+    assert found == {"frame_accuracy": 1.0, "predicted_background": 1.0}
+
+
 def test_a_threshold_from_training_needs_training_videos(small: SmallBenchmarks, tmp_path: Path) -> None:
     corpus = CorpusConfig(videos={name: rows for name, rows in SHOWN.items() if name not in ("v6", "v7")})
     metrics = replace(small, corpus=corpus).measure(benchmark(tmp_path, gamma="train"))

@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,9 +103,12 @@ def test_a_tie_has_our_rank() -> None:
     assert set(finite.tolist()) == {(len(finite) + 1) / 2}
 
 
-def test_descriptions_find_their_moments(tmp_path: Path, step_encoder: Path) -> None:
-    shown = {f"film{i}": [BACKGROUND, i % 6, BACKGROUND, (i + 1) % 6, BACKGROUND, BACKGROUND] for i in range(6)}
-    videos = {name: tuple(step for step in chunks for _ in range(5)) for name, chunks in shown.items()}
+SHOWN = {f"film{i}": [BACKGROUND, i % 6, BACKGROUND, (i + 1) % 6, BACKGROUND, BACKGROUND] for i in range(6)}
+VIDEOS = {name: tuple(step for step in chunks for _ in range(5)) for name, chunks in SHOWN.items()}
+
+
+def benchmark(folder: Path) -> dict[str, Any]:
+    """Two descriptions a film, and what annotators chose before: the first chunk."""
     asked = [
         {
             "annotation_id": 2 * number + place,
@@ -114,22 +118,30 @@ def test_descriptions_find_their_moments(tmp_path: Path, step_encoder: Path) -> 
             "dl_link": "",
             "times": [[1 + 2 * place] * 2] * 3 + [[0, 5]],
         }
-        for number, (name, chunks) in enumerate(shown.items())
+        for number, (name, chunks) in enumerate(SHOWN.items())
         for place in (0, 1)
     ]
     known = [{**asked[0], "annotation_id": 100 + n, "video": f"old{n}.mp4", "times": [[0, 0]] * 4} for n in range(3)]
-    small = SmallBenchmarks(root=tmp_path / "store", encoder=step_encoder, corpus=CorpusConfig(videos=videos))
-    files = {"test": write_json(tmp_path / "test.json", asked), "val": write_json(tmp_path / "val.json", known)}
-    outcome = small.run(
-        {
-            "name": "moments",
-            "dataset": {"name": "didemo", **files},
-            "protocol": {"name": "moment_localisation", "max_rows": 30},
-        }
-    )
+    files = {"test": write_json(folder / "test.json", asked), "val": write_json(folder / "val.json", known)}
+    protocol = {"name": "moment_localisation", "max_rows": 30}
+    return {"name": "moments", "dataset": {"name": "didemo", **files}, "protocol": protocol}
+
+
+def test_descriptions_find_their_moments(tmp_path: Path, step_encoder: Path) -> None:
+    small = SmallBenchmarks(root=tmp_path / "store", encoder=step_encoder, corpus=CorpusConfig(videos=VIDEOS))
+    outcome = small.run(benchmark(tmp_path))
     metrics = metrics_of(outcome, "moments")
     scores = metrics["protocols"]["moment_localisation"]["scores"]
     assert scores["rank1"]["value"] >= 0.75
     assert scores["rank1"]["baselines"] == {"frequency prior": 0.0}
     assert scores["rank1"]["chance"] == pytest.approx(1 / 21, abs=1e-6)
     assert len(outcomes_of(outcome, "moments")) == 3 * 12
+
+
+def test_a_video_whose_first_rows_are_all_damaged_is_counted(tmp_path: Path, step_encoder: Path) -> None:
+    longer = {**VIDEOS, "film0": (*VIDEOS["film0"], BACKGROUND)}  # a row behind the window is intact
+    corpus = CorpusConfig(videos=longer, damaged={"film0": tuple(range(30))})
+    small = SmallBenchmarks(root=tmp_path / "store", encoder=step_encoder, corpus=corpus)
+    found = metrics_of(small.run(benchmark(tmp_path)), "moments")["protocols"]["moment_localisation"]
+    assert found["missing"]["descriptions_of_damaged_videos"] == 2
+    assert found["num_queries"] == 10

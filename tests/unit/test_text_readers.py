@@ -23,7 +23,7 @@ HELLO = [Narration(start_s=1.0, end_s=2.0, text="Hello.")]
 REAL = [
     # file, cues, narrations, words (counted from the file by eye or by the independent counts below)
     ("mdn/friday.vtt", 5, 4, 27),
-    ("mdn/stream-of-water.vtt", 4, 4, 14),
+    ("mdn/stream-of-water.vtt", 4, 4, 13),
     ("mdn/sintel-en.vtt", 14, 15, 72),
     ("mdn/sintel-de.vtt", 14, 15, 77),
     ("mdn/sintel-es.vtt", 14, 15, 71),

@@ -36,6 +36,19 @@ def test_abbreviations_and_initials_end_no_sentence() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("先切洋葱。然后把油加热。", ["先切洋葱。", "然后把油加热。"]),
+        ("ما هذا؟ هذا كتاب.", ["ما هذا؟", "هذا كتاب."]),
+        ("यह क्या है। यह किताब है।", ["यह क्या है।", "यह किताब है।"]),
+        ("He pays at 5 p.m. today. Good.", ["He pays at 5 p.m. today.", "Good."]),
+    ],
+)
+def test_sentences_end_in_every_script(said: str, expected: list[str]) -> None:
+    assert texts(run([cue(0, 4, said)])) == expected
+
+
 def test_a_pause_ends_a_sentence() -> None:
     assert texts(run([cue(0, 2, "First the onion"), cue(3, 4, "and the leek."), cue(4, 5, "Done.")])) == [
         "First the onion",

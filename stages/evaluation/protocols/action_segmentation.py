@@ -166,18 +166,22 @@ def _result(
 
 
 def _outcomes(source_ids: Sequence[str], counts: RowCounts) -> tuple[Outcome, ...]:
-    """Accuracy and background over all rows; F1 over the videos in which there is anything to find or was found."""
+    """Accuracy and background over all rows; F1 over the videos in which there is anything to find or was found.
+
+    There is no F1 where no video has any: every row of a step may be damaged.
+    """
 
     def outcome(metric: str, top: F64, bottom: F64) -> Outcome:
         kept = np.flatnonzero(bottom)
         ids = tuple(source_ids[place] for place in kept.tolist())
         return Outcome(metric=metric, unit_ids=ids, values=top[kept] / bottom[kept], weights=bottom[kept])
 
-    return (
+    found = (
         outcome("frame_accuracy", counts.right, counts.rows),
         outcome("frame_f1", 2 * counts.hits, counts.said + counts.steps),
         outcome("predicted_background", counts.rows - counts.said, counts.rows),
     )
+    return tuple(outcome for outcome in found if outcome.unit_ids)
 
 
 def _warnings(counts: RowCounts, predicted: Sequence[I64]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ it in papers, this is localisation inside a video. Letters: M descriptions, K se
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def moment_localisation(
     Returns:
         `moment_localisation`, with rank1, rank5 and mIoU.
     """
-    encoder, moments = material.open_encoder, material.measured.moments
+    encoder, described = material.open_encoder, material.measured.moments
     definition = Definition(
         name="moment_localisation",
         title="Moment inside a video",
@@ -59,16 +60,19 @@ def moment_localisation(
         "annotators' runs, of which the three that agree best count",
         similarity="inner product of the text and the mean state of the run's rows",
     )
-    if not moments:
-        return [definition.result(not_evaluated="no description is about a video with features")]
-    texts = encoder.texts([moment.text for moment in moments])
     states = {
         source_id: encoder.first_states(source_id, num_rows=config.max_rows, cls_visible=config.cls_visible)
-        for source_id in dict.fromkeys(moment.source_id for moment in moments)
+        for source_id in dict.fromkeys(moment.source_id for moment in described)
     }
+    moments = [moment for moment in described if states[moment.source_id].real.any()]
+    missing = {"descriptions_of_damaged_videos": len(described) - len(moments)}
+    if not moments:
+        return [definition.result(not_evaluated="no description is about a video with features", missing=missing)]
+    texts = encoder.texts([moment.text for moment in moments])
     clean = [rank_segments(states[m.source_id], text) for m, text in zip(moments, texts, strict=True)]
     published = [published_ranks(states[m.source_id], text) for m, text in zip(moments, texts, strict=True)]
-    return [_result(definition, moments, clean, published, _prior(material.dataset, config), settings)]
+    result = _result(definition, moments, clean, published, _prior(material.dataset, config), settings)
+    return [replace(result, missing=missing)]
 
 
 def rank_segments(video: RowStates, text: F32) -> RankedSegments:

@@ -1,0 +1,60 @@
+"""What is read again: changed files alone, whoever looks at the folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stages.artifacts.hashing import hash_bytes
+from stages.artifacts.layout import Store
+from stages.artifacts.stat_cache import ContentHashes, FoundFile, scan
+
+
+class Reader:
+    """Resolves the files of a folder with one suffix, and says how many bytes were read for it."""
+
+    def __init__(self, root: Path) -> None:
+        self.store, self.folder = Store(root / "store"), root / "files"
+        self.folder.mkdir()
+
+    def files(self, suffix: str) -> list[FoundFile]:
+        return [file for file in scan(self.folder) if file.path.endswith(suffix)]
+
+    def read(self, suffix: str, *, rehash: bool = False) -> tuple[dict[str, str], int]:
+        done = [0]
+        hashes = ContentHashes(self.store, self.folder).resolve(
+            self.files(suffix), rehash=rehash, on_progress=lambda bytes_done, _: done.append(bytes_done)
+        )
+        return dict(hashes), done[-1]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Reader:
+    reader = Reader(tmp_path)
+    for name in ("a.mp4", "b.mp4", "a.npy"):
+        (reader.folder / name).write_bytes(name.encode() * 10)
+    return reader
+
+
+def test_only_what_changed_is_read_again(reader: Reader) -> None:
+    hashes, done = reader.read(".mp4")
+    assert hashes == {name: hash_bytes(name.encode() * 10) for name in ("a.mp4", "b.mp4")}
+    assert (done, reader.read(".mp4")) == (100, (hashes, 0))
+    (reader.folder / "b.mp4").write_bytes(b"new content")
+    assert reader.read(".mp4") == ({**hashes, "b.mp4": hash_bytes(b"new content")}, 11)
+    assert reader.read(".mp4", rehash=True)[1] == 61
+
+
+def test_two_stages_that_look_at_one_folder_leave_each_other_s_hashes(reader: Reader) -> None:
+    reader.read(".mp4")
+    reader.read(".npy")
+    assert reader.read(".mp4")[1] == 0
+    assert reader.read(".npy")[1] == 0
+
+
+def test_what_cannot_be_read_is_tried_again(reader: Reader) -> None:
+    os.mkfifo(reader.folder / "pipe.mp4")
+    assert reader.read(".mp4")[0]["pipe.mp4"] == ""
+    (reader.folder / "pipe.mp4").unlink()
+    (reader.folder / "pipe.mp4").write_bytes(b"now a file")
+    assert reader.read(".mp4")[0]["pipe.mp4"] == hash_bytes(b"now a file")
