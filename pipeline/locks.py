@@ -39,8 +39,8 @@ def unused(store: Store) -> Iterator[None]:
 
 
 def take(descriptor: int) -> None:
-    """Mark an open file as being written, until it is closed."""
-    _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Mark an open file as being written, until it is closed; waits for whoever is just asking `is_taken`."""
+    _lock(descriptor, fcntl.LOCK_EX)
 
 
 def is_taken(path: Path) -> bool:

@@ -85,7 +85,7 @@ def reopen_failed(store: Store, stages: Sequence[Stage], artifacts: dict[str, Ar
 
 
 def find_garbage(store: Store) -> list[Path]:
-    """Artifacts that no configuration needs, half-written files of the others, and what an earlier deletion left.
+    """Artifacts that no configuration needs, what kills left in the others, and what an earlier deletion left.
 
     A configuration needs, of each label that it makes, the newest sealed artifact and what newer runs have begun.
     Folders that hold no artifact are not ours: the user may have put the store among other things.
@@ -97,9 +97,18 @@ def find_garbage(store: Store) -> list[Path]:
         for directory in store.artifacts(kind):
             if directory.reference not in kept:
                 garbage.append(directory.path)
-            elif directory.staging_dir.is_dir() and any(directory.staging_dir.iterdir()):
-                garbage.append(directory.staging_dir)
+            else:
+                garbage += _left_in(directory)
     return garbage
+
+
+def _left_in(directory: ArtifactDir) -> list[Path]:
+    """What kills have left in an artifact that is needed; the scratch of a unit that is still open is not among it."""
+    left = sorted(directory.path.glob(f"{DOOMED}*"))
+    if directory.staging_dir.is_dir() and any(directory.staging_dir.iterdir()):
+        left.append(directory.staging_dir)
+    scratches = sorted(directory.scratches_dir.glob("*"))
+    return left + [path for path in scratches if directory.commit_path(path.name).is_file()]
 
 
 def _needed(store: Store) -> set[str]:

@@ -1,5 +1,6 @@
 """Keeping a store: what prune may delete and when, what verify says, and two runs at once."""
 
+import fcntl
 import shutil
 import threading
 from collections import Counter
@@ -8,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.events import read_events
+from pipeline.events import EventLog, read_events
 from pipeline.executors.inline import InlineExecutor
-from pipeline.locks import unused, used
+from pipeline.locks import is_taken, unused, used
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
 from pipeline.runs import list_runs, start_run
@@ -108,6 +109,36 @@ def test_a_kill_in_the_middle_of_a_deletion_leaves_no_artifact_that_looks_whole(
     (left,) = [path for path in find_garbage(Store(root)) if path.name.startswith(DOOMED)]
     delete([left])
     assert not left.exists()
+
+
+def test_what_kills_leave_in_an_artifact_that_is_needed_is_garbage(tmp_path: Path, words: Path) -> None:
+    root = tmp_path / "store"
+    letters = run_both(root, words).artifacts["letters"].directory
+    half_deleted = letters.path / f"{DOOMED}staging-0"
+    for folder in (
+        half_deleted,
+        letters.staging_dir / "00000.x",
+        letters.scratch_dir("00000"),
+        letters.scratch_dir("9"),
+    ):
+        folder.mkdir(parents=True)
+    garbage = find_garbage(Store(root))
+    assert garbage == [half_deleted, letters.staging_dir, letters.scratch_dir("00000")]  # unit 9 is open
+    delete(garbage)
+    assert find_garbage(Store(root)) == []
+
+
+def test_a_log_is_marked_while_others_ask_whether_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        waiting = threading.Timer(0.2, asking.close)
+        waiting.start()
+        log = EventLog(path)
+        waiting.join()
+    assert is_taken(path)
+    log.close()
+    assert not is_taken(path)
 
 
 def test_a_store_at_work_is_not_pruned(tmp_path: Path) -> None:
