@@ -1,5 +1,7 @@
 """A paragraph as users write it."""
 
+import io
+
 import pytest
 
 from stages.errors import ConfigError
@@ -42,3 +44,11 @@ def test_a_file_that_is_no_paragraph_is_named(tmp_path, content: bytes | None, m
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         read_sentences(path)
+
+
+def test_standard_input_is_read_like_a_file() -> None:
+    assert read_sentences(io.BytesIO("\ufeffPour.\nStir it, café.".encode())) == ["Pour.", "Stir it, café."]
+    with pytest.raises(ConfigError, match="on standard input is not UTF-8 text: byte 3"):
+        read_sentences(io.BytesIO(b"caf\xe9"))
+    with pytest.raises(ConfigError, match="on standard input holds no sentence"):
+        read_sentences(io.BytesIO(b" .\n"))
