@@ -91,6 +91,9 @@ CASES: list[tuple[Reader, str, str]] = [
     (read_moments, "[" + MOMENT % "[2, 6]" + "]", ": [0].times[0]: got [2, 6]"),
     (read_moments, "[" + MOMENT % "[1, 1]" + "," + MOMENT % "[1, 1]" + "]", ": [1]: the annotation_id '1' stands at"),
     (read_moments, "[" + MOMENT % "" + "]", ": [0].times: got []"),
+    (read_moments, "[" + MOMENT.replace("6", "7") % "[1, 6]" + "]", ": [0].num_segments: got 7, expected 1 to 6"),
+    (read_moments, "[" + MOMENT.replace('"x"', r'"x \ud800"') % "[1, 1]" + "]", ': [0].description: got "x \\ud800"'),
+    (youcook2.read_youcook2, r'{"database": {"\ud800": {}}}', r": the key '\ud800' holds half of a character"),
     (
         read_paragraphs,
         '{"v_a": {"duration": 9, "timestamps": [[0, 1]], "sentences": []}}',
