@@ -133,7 +133,7 @@ def prune(config: RunConfig, *, delete: bool) -> dict[str, Any]:
         raise ConfigError(f"root = {config.root}: there is no such store; nothing was made yet")
     with unused(store) if delete else nullcontext():
         garbage = upkeep.find_garbage(store)
-        size = sum(upkeep.folder_bytes(path) for path in garbage)
+        size = sum(upkeep.num_bytes(path) for path in garbage)
         if delete:
             upkeep.delete(garbage)
     return {"paths": [str(path.relative_to(store.root)) for path in garbage], "bytes": size, "deleted": delete}

@@ -122,8 +122,10 @@ def test_what_kills_leave_in_an_artifact_that_is_needed_is_garbage(tmp_path: Pat
         letters.scratch_dir("9"),
     ):
         folder.mkdir(parents=True)
+    half_copied = letters.path / f".table.txt.{'0' * 32}"
+    half_copied.write_bytes(b"abc")
     garbage = find_garbage(Store(root))
-    assert garbage == [half_deleted, letters.staging_dir, letters.scratch_dir("00000")]  # unit 9 is open
+    assert garbage == [half_copied, half_deleted, letters.staging_dir, letters.scratch_dir("00000")]  # unit 9 is open
     delete(garbage)
     assert find_garbage(Store(root)) == []
 
@@ -152,6 +154,7 @@ def test_a_store_at_work_is_not_pruned(tmp_path: Path) -> None:
 def test_what_verify_says_to_delete_mends_an_adopted_file(tmp_path: Path, words: Path) -> None:
     root = tmp_path / "store"
     run_both(root, words)
+    before = (words / "f.txt").read_text()
     (words / "f.txt").write_text("new")
     letters = run_both(root, words).artifacts["letters"]
     path = letters.paths("table.txt")[0]
@@ -163,6 +166,10 @@ def test_what_verify_says_to_delete_mends_an_adopted_file(tmp_path: Path, words:
     run_both(root, words)
     assert path.read_bytes() == whole
     assert verify_artifacts([letters])["problems"] == []
+    (words / "f.txt").write_text(before)  # the artifact of before still has the damaged file, without a record
+    again = run_both(root, words).artifacts["letters"]
+    assert again.directory != letters.directory
+    assert verify_artifacts([again])["problems"] == []
 
 
 def test_a_unit_whose_files_are_gone_is_made_again_rather_than_adopted(tmp_path: Path, words: Path) -> None:
