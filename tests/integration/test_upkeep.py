@@ -4,7 +4,7 @@ import fcntl
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,9 @@ from pipeline.run import Outcome, RunContext, run_stages
 from pipeline.runs import list_runs, start_run
 from pipeline.upkeep import delete, find_garbage, newest_artifacts, verify_artifacts
 from stages.artifacts.layout import DOOMED, Store
-from stages.contract import Stage
+from stages.contract import Failure, Out, Stage, Unit
 from stages.errors import TransientError
-from tests.toy_stages import Count, CountConfig, Sum, SumConfig
+from tests.toy_stages import Count, CountConfig, CountWorker, Sum, SumConfig
 
 LABELS = ("letters", "total")
 
@@ -180,8 +180,20 @@ def test_a_unit_whose_files_are_gone_is_made_again_rather_than_adopted(tmp_path:
     assert Counter(event["event"] for event in _events(root))["unit_adopted"] == 1
 
 
-def test_two_runs_at_once_tell_of_each_unit_once(tmp_path: Path, words: Path) -> None:
+def test_runs_at_once_do_and_tell_of_each_unit_once(
+    tmp_path: Path, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "store"
+    done: list[str] = []
+    process = CountWorker.process
+
+    def counted(worker: CountWorker, unit: Unit, out: Out) -> Iterable[Failure]:
+        done.append(unit.unit_id)
+        assert not list(out.scratch_dir("letters").glob("mine"))  # nobody else is in it
+        (out.scratch_dir("letters") / "mine").touch()
+        return process(worker, unit, out)
+
+    monkeypatch.setattr(CountWorker, "process", counted)
     outcomes: list[Outcome] = []
 
     def work() -> None:
@@ -193,6 +205,8 @@ def test_two_runs_at_once_tell_of_each_unit_once(tmp_path: Path, words: Path) ->
     for thread in threads:
         thread.join()
     assert [outcome.totals["letters"]["successes"] for outcome in outcomes] == [6, 6, 6]
+    assert sorted(done) == [f"{number:05d}" for number in range(6)]
+    assert find_garbage(Store(root)) == []
     run_both(root, words, per_unit=1)
     told = Counter((event["artifact"], event["unit"]) for event in _events(root) if event["event"] == "unit_committed")
     assert set(told.values()) == {1}
