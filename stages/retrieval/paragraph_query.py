@@ -12,7 +12,7 @@ from stages.errors import ConfigError
 
 _ENUMERATOR = re.compile(r"^(?:\d{1,3}[.)]|[-*•])\s+")
 _SENTENCE_END = re.compile(r"(?<=[.!?…؟۔।॥])[\"')\]]*\s+|(?<=[。！？])")
-_ABBREVIATION = re.compile(r"(?:^|\s)(?:e\.g|i\.e|mr|mrs|ms|dr|vs|approx|\d{1,3})\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"(?:(?:^|\s)(?:e\.g|i\.e|mr|mrs|ms|dr|vs|approx)|^\d{1,3})\.$", re.IGNORECASE)
 _HAS_WORD = re.compile(r"[^\W_]")
 
 

@@ -17,6 +17,7 @@ from stages.retrieval.paragraph_query import read_sentences, split_sentences
         ("Add 2.5 cups, e.g. of milk. Stir.", ["Add 2.5 cups, e.g. of milk.", "Stir."]),
         ("1. Crack the eggs\n2) Whisk\n- Fry", ["Crack the eggs", "Whisk", "Fry"]),
         ("1. Crack the eggs. 2. Whisk.", ["Crack the eggs.", "Whisk."]),
+        ("Heat it to 350. Stir it.", ["Heat it to 350.", "Stir it."]),  # a number that ends a sentence
         ('He says "stop." Then he goes.', ['He says "stop.', "Then he goes."]),
         ("倒牛奶。搅拌。", ["倒牛奶。", "搅拌。"]),
         ("one sentence", ["one sentence"]),
