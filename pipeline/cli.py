@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.ask import Place
     from pipeline.run import Outcome
 
-FAILED, BAD_CONFIG, OPEN = 1, 2, 3
+FAILED, BAD_CONFIG, OPEN, STOPPED = 1, 2, 3, 130
 
 app = typer.Typer(
     help="From a folder of videos and their narrations to an index that answers a paragraph.",
@@ -43,8 +43,10 @@ def main() -> None:
         _fail(str(error), BAD_CONFIG)
     except FabulaError as error:
         _fail(str(error), FAILED)
-    except KeyboardInterrupt:
-        _fail("stopped; what is committed stays: run the same command again to go on", 130)
+    except SystemExit as end:
+        if end.code == STOPPED:  # so typer ends what Ctrl-C stops
+            _fail("stopped; what is committed stays: run the same command again to go on", STOPPED)
+        raise
     except OSError as error:
         _fail(storage_problem(error) or _bug(), FAILED)
     except Exception:  # noqa: BLE001 - the last resort
