@@ -10,7 +10,7 @@ from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig, load_config
 from pipeline.executors.base import Executor, num_cores
 from pipeline.locks import unused
-from pipeline.plan import build_stages, plan_run, resolve, select_stages
+from pipeline.plan import build_stages, earlier_artifacts, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
 from pipeline.runs import Run, planned_artifacts, sealed_by_label, start_run
@@ -57,6 +57,7 @@ def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool)
             make_executor=lambda: _make_executor(config.executor),
             view=view,
             makes=[output.label for stage in stages for output in stage.outputs()],
+            previous=earlier_artifacts(config),
         )
         return run_stages(selected, context, only=only)
 
@@ -122,7 +123,7 @@ def retry(config: RunConfig) -> list[str]:
     """Reopen units that hold failures."""
     config = resolve(config)
     store = Store(config.root)
-    newest = {label: artifacts[0] for label, artifacts in sealed_by_label(store, config.name).items()}
+    newest = {label: artifacts[0] for label, artifacts in earlier_artifacts(config).items() if artifacts}
     return upkeep.reopen_failed(store, build_stages(config), newest)
 
 
