@@ -276,7 +276,10 @@ def prune(
     verb = "deleted" if yes else "would delete"
     for path in result["paths"]:
         _say(f"{verb} {path}")
-    _say(f"{verb} {len(result['paths'])} folders, {result['bytes'] / 2**20:.1f} MiB" + ("" if yes else "; add --yes"))
+    _say(
+        f"{verb} {len(result['paths'])} folders and files, {result['bytes'] / 2**20:.1f} MiB"
+        + ("" if yes else "; add --yes")
+    )
 
 
 @app.command()

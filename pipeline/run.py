@@ -64,7 +64,7 @@ class RunContext:
     make_executor: Callable[[], Executor]
     view: ProgressView
     makes: Sequence[str] = ()
-    previous: Mapping[str, Sequence[Artifact]] | None = None
+    previous: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)
 
 
 def run_stages(stages: Sequence[Stage], context: RunContext, *, only: str | None = None) -> Outcome:
@@ -99,8 +99,7 @@ class _Loop:
         self._context = context
         self._makes = makes
         self._events = EventLog(context.run.events_path)
-        by_name = context.previous is None
-        self._previous = sealed_by_label(context.store, context.name) if by_name else context.previous
+        self._previous = context.previous or sealed_by_label(context.store, context.name)
         self._told = units_with_event(self._logs_of_others())
         self._executor: Executor | None = None
         self._plans: list[dict[str, Any]] = []

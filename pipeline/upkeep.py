@@ -142,7 +142,7 @@ def delete(paths: Sequence[Path]) -> None:
 
 def num_bytes(path: Path) -> int:
     """Bytes of a file, or of all files below a folder; hard links count once each, as they appear."""
-    files = [path] if path.is_file() else path.rglob("*")
+    files: Iterable[Path] = [path] if path.is_file() else path.rglob("*")
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
