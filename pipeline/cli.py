@@ -215,6 +215,25 @@ def import_checkpoint(
         _say(f"{file} is {what}: wrote {', '.join(names)} to {to}")
 
 
+@import_app.command("captions")
+def import_captions(
+    file: Annotated[Path, typer.Argument(help="HowTo100M's: raw_caption.json, caption.json, sentencified, or .pkl.")],
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    as_json: Json = False,
+) -> None:
+    """Write HowTo100M's captions as one WebVTT file a video, a folder for `align.captions`."""
+    from pipeline import commands
+
+    counts = commands.import_captions(file, to)
+    if as_json:
+        _say_json(counts)
+    else:
+        _say(
+            f"wrote {counts['captions']} captions of {counts['videos']} videos to {to}; {counts['silent']} videos say "
+            f"nothing, {counts['skipped']} entries had no text or no length"
+        )
+
+
 @app.command()
 def verify(
     config: Annotated[Path | None, typer.Option("--config", help="The run whose artifacts are verified.")] = None,

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -190,6 +191,18 @@ def import_checkpoint(file: Path, folder: Path, tokenizer: Path | None) -> tuple
     _require_new(folder)
     what = write_published(file, folder, tokenizer)
     return what, sorted(path.name for path in folder.iterdir())
+
+
+def import_captions(file: Path, folder: Path) -> dict[str, int]:
+    """Write HowTo100M's captions as one transcript a video into a folder; how much there was.
+
+    Raises:
+        ConfigError: the folder holds something already, or the file is of no layout that is known.
+    """
+    from stages.datasets.howto100m import write_transcripts
+
+    _require_new(folder)
+    return asdict(write_transcripts(file, folder))
 
 
 def _require_new(folder: Path) -> None:
