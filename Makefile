@@ -19,7 +19,7 @@ SEEDS ?= 0 1 2
 export MEDIA CAPTIONS ENCODER OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-seeds run test test-long check lint clean
+.PHONY: help install demo demo-seeds reproduce run test test-long check lint clean
 .PHONY: bench bench-extract bench-train bench-eval bench-corpus
 .PHONY: ingest extract align train embed index evaluate
 
@@ -44,6 +44,29 @@ demo-seeds: $(INSTALL) ## the demo with three training seeds, pooled intervals
 	for seed in $(SEEDS); do \
 	  $(FABULA) run --config configs/demo.toml --set name=demo-seed$$seed --set train.seed=$$seed || exit 1; done
 	$(FABULA) pool --config configs/demo.toml $(foreach seed,$(SEEDS),--name demo-seed$(seed))
+
+# Every line leaves alone what it finds done, so that it can be killed and run again.
+REPRODUCE := configs/reproduce
+LONGER := longer similar tempclr-dtw tempclr-otam
+reproduce: $(INSTALL) ## does it learn: every objective, three seeds, one table; resumable
+	$(FABULA) corpus --config $(REPRODUCE)/start.toml
+	for seed in $(SEEDS); do \
+	  as="--set name=start-seed$$seed --set train.seed=$$seed"; start=out/reproduce/start/seed$$seed; \
+	  $(FABULA) run --config $(REPRODUCE)/start.toml $$as || exit 1; \
+	  rm -rf $$start; $(FABULA) export --config $(REPRODUCE)/start.toml $$as --to $$start || exit 1; \
+	  for method in $(LONGER); do \
+	    $(FABULA) run --config $(REPRODUCE)/$$method.toml --set name=$$method-seed$$seed --set train.seed=$$seed \
+	      --set train.start=$$start || exit 1; done; \
+	  $(FABULA) run --config $(REPRODUCE)/taco.toml --set name=taco-seed$$seed --set train.seed=$$seed || exit 1; \
+	  as="--set name=vclr-seed$$seed --set train.seed=$$seed"; vclr=out/reproduce/vclr/seed$$seed; \
+	  $(FABULA) run --config $(REPRODUCE)/vclr.toml $$as || exit 1; \
+	  rm -rf $$vclr; $(FABULA) export --config $(REPRODUCE)/vclr.toml $$as --to $$vclr || exit 1; \
+	  $(FABULA) run --config $(REPRODUCE)/places.toml --set name=places-random-seed$$seed \
+	    --set extract.resnet.seed=$$seed || exit 1; \
+	  $(FABULA) run --config $(REPRODUCE)/places.toml --set name=places-vclr-seed$$seed \
+	    --set extract.resnet.weights=$$vclr/model.safetensors || exit 1; \
+	done
+	$(FABULA) table $(REPRODUCE)/tables.toml --to out/reproduce/table.md
 
 run: $(INSTALL) ## your own videos: MEDIA=DIR [CAPTIONS=DIR_OR_CSV] [ENCODER=clip:PATH|s3d-text:PATH|CHECKPOINT|train] [OUT=DIR]
 	@test -n "$$MEDIA" || { echo 'say which folder: make run MEDIA=DIR'; exit 2; }

@@ -389,6 +389,26 @@ def compare(
 
 
 @app.command()
+def table(
+    file: Annotated[Path, typer.Argument(help="A TOML file of tables: methods, their runs, and measures.")],
+    to: Annotated[Path | None, typer.Option("--to", help="Write the tables there, too, in Markdown.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Set methods side by side: scores over all seeds and paired differences to a baseline, with intervals."""
+    from pipeline import commands
+    from stages.evaluation.method_table import markdown_text, table_lines
+
+    tables = commands.tables_of_methods(file)
+    if to is not None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_text(markdown_text(tables), encoding="utf-8")
+    if as_json:
+        _say_json([found.to_json() for found in tables])
+    else:
+        _say("\n".join(line for found in tables for line in table_lines(found)))
+
+
+@app.command()
 def export(
     config: Config,
     to: Annotated[Path, typer.Option("--to", help="A new folder.")],

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import upkeep
-from pipeline.config import ExecutorConfig, RunConfig, load_config
+from pipeline.config import ExecutorConfig, RunConfig, load_config, load_tables
 from pipeline.executors.base import Executor, num_cores
 from pipeline.locks import unused
 from pipeline.plan import build_stages, earlier_artifacts, plan_run, resolve, select_stages
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from stages.doctor.compare import Comparison
     from stages.doctor.records import Diagnosis
     from stages.evaluation.comparison import Difference
+    from stages.evaluation.method_table import MethodTable
     from stages.evaluation.scoring import ProtocolSettings
     from stages.evaluation.seeds import PooledScore
 
@@ -267,3 +268,38 @@ def pool(configs: Sequence[RunConfig]) -> "list[PooledScore]":
 
     paths = [newest_artifact(config, "evaluation").path_in(OWN_SET, RANKS) for config in configs]
     return pool_seeds(paths, settings=_protocol_settings(configs[0]))
+
+
+def tables_of_methods(path: Path) -> "list[MethodTable]":
+    """Measure the methods of a file of tables by the newest evaluations of their runs.
+
+    Raises:
+        ConfigError: the file is not valid, or an evaluation has not measured what it names.
+        NotSealed: a run of a method and seed has not ended.
+    """
+    from stages.evaluation.bootstrap import BootstrapSettings
+    from stages.evaluation.method_table import measure_methods
+    from stages.evaluation.scoring import ProtocolSettings
+
+    config = load_tables(path)
+    bootstrap = BootstrapSettings(num_resamples=config.num_resamples, confidence=config.confidence)
+    settings = ProtocolSettings(seed=config.seed, bootstrap=bootstrap)
+    store = Store(config.root)
+    return [
+        measure_methods(
+            table,
+            {
+                method.name: [_evaluation_of_seed(store, method.name, seed) for seed in config.seeds]
+                for method in table.methods
+            },
+            settings,
+        )
+        for table in config.tables
+    ]
+
+
+def _evaluation_of_seed(store: Store, name: str, seed: int) -> Artifact:
+    found = sealed_by_label(store, f"{name}-seed{seed}").get("evaluation", ())
+    if not found:
+        raise NotSealed(f"{name}-seed{seed}: there is no sealed evaluation in {store.root}; run it first")
+    return require_sealed(found[0])

@@ -21,6 +21,7 @@ from stages.corpus.settings import CorpusSettings
 from stages.embed import EmbedConfig
 from stages.errors import ConfigError
 from stages.evaluate import EvaluateConfig
+from stages.evaluation.method_table_config import TablesConfig
 from stages.extract import ExtractConfig
 from stages.import_features import ImportFeaturesConfig
 from stages.index import IndexConfig
@@ -107,6 +108,22 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError("\n".join(_explain(path, problem) for problem in error.errors())) from error
 
 
+def load_tables(path: Path) -> TablesConfig:
+    """Read a file of tables of methods.
+
+    Raises:
+        ConfigError: it is not there, is no TOML, or a key or value is not valid.
+    """
+    try:
+        return TablesConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ConfigError(f"{path}: there is no such file; expected one of tables of methods") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML file: {error}") from error
+    except ValidationError as error:
+        raise ConfigError("\n".join(_explain(path, problem, TablesConfig) for problem in error.errors())) from error
+
+
 def _config_of_run(folder: Path) -> Path:
     """The resolved configuration of a run, or of the newest run of a store."""
     runs = sorted(folder.glob("runs/*/config.toml"))
@@ -137,8 +154,8 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _explain(path: Path, problem: Any) -> str:
-    location, models = _located([str(part) for part in problem["loc"]])
+def _explain(path: Path, problem: Any, root: type[BaseModel] = RunConfig) -> str:
+    location, models = _located([str(part) for part in problem["loc"]], root)
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         valid = list(dict.fromkeys(name for model in models for name in model.model_fields))
@@ -147,19 +164,19 @@ def _explain(path: Path, problem: Any) -> str:
         return f"{path}: {key}: there is no such key; {hint}"
     if problem["type"] == "union_tag_not_found":
         tag = problem["ctx"]["discriminator"].strip("'")
-        tags = [value for model in _located([*location, tag])[1] for value in _tags(model)]
+        tags = [value for model in _located([*location, tag], root)[1] for value in _tags(model)]
         return f"{path}: {key}.{tag}: this key is missing; add it, one of {', '.join(tags)}"
     if problem["type"] == "missing":
         return f"{path}: {key}: this key is missing; add it"
     return f"{path}: {key}: got {problem['input']!r}; {problem['msg'][0].lower()}{problem['msg'][1:]}"
 
 
-def _located(location: Sequence[str]) -> tuple[list[str], list[type[BaseModel]]]:
+def _located(location: Sequence[str], root: type[BaseModel]) -> tuple[list[str], list[type[BaseModel]]]:
     """A problem's place as the file spells it, and the models that its section may have.
 
     pydantic names, within the path, the tag that chose one of several sections; the file does not.
     """
-    models: list[type[BaseModel]] = [RunConfig]
+    models: list[type[BaseModel]] = [root]
     spelt = []
     for number, part in enumerate(location):
         is_last = number == len(location) - 1

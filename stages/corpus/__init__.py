@@ -16,5 +16,6 @@ scenes with different steps; some videos come in pairs that hold the same steps 
 What lies in the folder afterwards::
 
     corpus.json  splits.csv  steps.csv  example_sentence.txt  example_paragraph.txt
+    places.txt  places_train.txt  places_val.txt  places_test.txt   (with num_places)
     videos/demo-0000.mp4  videos/demo-0000.vtt  ...
 """

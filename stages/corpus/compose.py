@@ -1,7 +1,7 @@
 """Which video shows which steps, and when: splits, order-only pairs, scene times. Pure and seeded."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +39,7 @@ class VideoPlan:
         split: train, val or test.
         pair: '' or the id that it shares with the one video that holds the same steps in another order.
         scenes: in order, without gaps, from frame 0.
+        place: index of the pattern behind all scenes; None for none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class VideoPlan:
     split: str
     pair: str
     scenes: tuple[Scene, ...]
+    place: int | None = None
 
     @property
     def num_frames(self) -> int:
@@ -75,13 +77,13 @@ def compose(settings: CorpusSettings) -> tuple[VideoPlan, ...]:
     drawn: list[tuple[str, str, Steps]] = []
     for split, videos, pairs in (
         ("train", settings.num_train, settings.num_train_pairs),
-        ("val", settings.num_val, 0),
+        ("val", settings.num_val, settings.num_val_pairs),
         ("test", settings.num_test, settings.num_pairs),
     ):
-        dealt = _deal(rng, settings, seen)
+        dealt, reorder = _deal(rng, settings, seen), _REORDER[settings.pair_order]
         for index in range(pairs):
             steps = next(dealt)
-            drawn += [(split, f"{split}-pair-{index:03d}", order) for order in (steps, _reorder(rng, steps))]
+            drawn += [(split, f"{split}-pair-{index:03d}", order) for order in (steps, reorder(rng, steps))]
         drawn += [(split, "", next(dealt)) for _ in range(videos - 2 * pairs)]
     order = rng.permutation(len(drawn))
     return tuple(_plan(settings, position, *drawn[source]) for position, source in enumerate(order))
@@ -110,12 +112,21 @@ def _deal(rng: np.random.Generator, settings: CorpusSettings, seen: set[frozense
         del deck[:size]
 
 
-def _reorder(rng: np.random.Generator, steps: Steps) -> Steps:
+def _derange(rng: np.random.Generator, steps: Steps) -> Steps:
     """The same steps with every one at another place (a derangement, uniformly drawn)."""
     while True:
         order = rng.permutation(len(steps))
         if not np.any(order == np.arange(len(steps))):
             return tuple(steps[index] for index in order)
+
+
+def _swap(rng: np.random.Generator, steps: Steps) -> Steps:
+    """The same steps with two neighbours exchanged."""
+    first = int(rng.integers(len(steps) - 1))
+    return (*steps[:first], steps[first + 1], steps[first], *steps[first + 2 :])
+
+
+_REORDER: Mapping[str, Callable[[np.random.Generator, Steps], Steps]] = {"deranged": _derange, "swapped": _swap}
 
 
 def _plan(settings: CorpusSettings, position: int, split: str, pair: str, steps: Steps) -> VideoPlan:
@@ -131,4 +142,6 @@ def _plan(settings: CorpusSettings, position: int, split: str, pair: str, steps:
         Scene(step=step, start_frame=start, num_frames=length)
         for step, start, length in zip(steps, starts[:-1], lengths, strict=True)
     )
-    return VideoPlan(name=f"demo-{position:04d}", position=position, split=split, pair=pair, scenes=scenes)
+    place = int(rng.integers(settings.num_places)) if settings.num_places else None
+    name = f"demo-{position:04d}"
+    return VideoPlan(name=name, position=position, split=split, pair=pair, scenes=scenes, place=place)

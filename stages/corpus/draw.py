@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stages.corpus.compose import Scene, VideoPlan
 from stages.corpus.settings import CorpusSettings
-from stages.corpus.steps import appearance_of, motion_of
+from stages.corpus.steps import PLACE_NAMES, appearance_of, motion_of
 
 Floats = NDArray[np.float32]
 Images = NDArray[np.uint8]
@@ -20,6 +20,7 @@ Field2 = Callable[[Floats, Floats], Floats]
 
 BASE_SIZE = 0.55
 DARK_HALF = 0.35
+PATTERN_DEPTH = np.float32(0.3)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,19 +49,21 @@ def draw_video(plan: VideoPlan, settings: CorpusSettings) -> Images:
         uint8 (T, H, W, 3) RGB, scenes one after the other, each drawn by a generator of its own.
     """
     scenes = (
-        draw_scene(scene, settings, np.random.default_rng([settings.seed, 2, plan.position, index]))
+        draw_scene(scene, settings, np.random.default_rng([settings.seed, 2, plan.position, index]), place=plan.place)
         for index, scene in enumerate(plan.scenes)
     )
     frames: Images = np.concatenate(list(scenes))
     return frames
 
 
-def draw_scene(scene: Scene, settings: CorpusSettings, rng: np.random.Generator) -> Images:
-    """The frames of one scene, uint8 (num_frames, H, W, 3) RGB."""
+def draw_scene(scene: Scene, settings: CorpusSettings, rng: np.random.Generator, *, place: int | None = None) -> Images:
+    """The frames of one scene, uint8 (num_frames, H, W, 3) RGB, before the pattern of a place if there is one."""
     appearance = appearance_of(scene.step)
     course = _course(motion_of(scene.step).name, scene.num_frames, settings, rng)
     x, y = _grid(settings)
     ground = _ground(x, y, settings, rng)
+    if place is not None:  # a generator of its own: the rest of the scene is what it would be without
+        ground = ground * (1 + PATTERN_DEPTH * place_pattern(place, x, y, rng.spawn(1)[0]))[..., None]
     cover, dark = _cover(SHAPES[appearance.name], course, x, y, settings)
     paint = np.asarray(appearance.colour, np.float32) * np.float32(1 + 0.1 * rng.uniform(-1, 1))
     for speck in _specks(x, y, scene.num_frames, settings, rng):
@@ -214,6 +217,27 @@ def _ground(x: Floats, y: Floats, settings: CorpusSettings, rng: np.random.Gener
     rise = np.float32(slope_x) * x + np.float32(slope_y) * y
     grain = np.float32(settings.grain) * rng.standard_normal(rise.shape, np.float32)
     return (rise + grain)[..., None] + tint.astype(np.float32)
+
+
+def place_pattern(place: int, x: Floats, y: Floats, rng: np.random.Generator) -> Floats:
+    """The pattern of a place, (H, W) float32 in [-1, 1]; pitch and offset differ from scene to scene.
+
+    Each looks the same in a mirror, so that a view that is flipped is still of its place.
+    """
+    pitch = np.float32(np.pi * rng.uniform(3, 4))
+    along_x, along_y = (np.sin(pitch * axis + np.float32(rng.uniform(0, 2 * np.pi))) for axis in (x, y))
+    distance = np.hypot(x + np.float32(rng.uniform(-0.3, 0.3)), y + np.float32(rng.uniform(-0.3, 0.3)))
+    return PLACES[PLACE_NAMES[place]](along_x, along_y, np.sin(pitch * distance))
+
+
+PLACES: Mapping[str, Callable[[Floats, Floats, Floats], Floats]] = {
+    "columns": lambda along_x, along_y, around: along_x + 0 * along_y,
+    "rows": lambda along_x, along_y, around: along_y + 0 * along_x,
+    "checks": lambda along_x, along_y, around: np.sign(along_x * along_y),
+    "rings": lambda along_x, along_y, around: around,
+    "dots": lambda along_x, along_y, around: 2 * (along_x + along_y > 1).astype(np.float32) - 1,
+    "grid": lambda along_x, along_y, around: 1 - 2 * (np.maximum(along_x, along_y) > 0.8).astype(np.float32),
+}
 
 
 def _specks(

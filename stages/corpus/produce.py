@@ -15,7 +15,7 @@ from stages.corpus.encode import encode_mp4, find_ffmpeg
 from stages.corpus.record import CorpusRecord, describe, hash_file, write_record, write_whole
 from stages.corpus.render import VIDEOS_DIR
 from stages.corpus.settings import CorpusSettings
-from stages.corpus.steps import step_name
+from stages.corpus.steps import PLACE_NAMES, step_name
 
 TONES_HZ = (220.0, 246.9, 277.2, 329.6, 370.0, 440.0)
 
@@ -124,9 +124,20 @@ def _tables(plans: Sequence[VideoPlan], settings: CorpusSettings) -> Mapping[str
     shown = next((plan for plan in examples if plan.pair), examples[0])
     rng = np.random.default_rng([settings.seed, 4])
     paragraph = [say(step, rng) for step in shown.steps]
-    return {
+    return _place_lists(plans, settings) | {
         "splits.csv": "\n".join(["video,split,pair", *splits, ""]),
         "steps.csv": "\n".join(["video,index,step,start_s,end_s", *steps, ""]),
         "example_sentence.txt": say(shown.steps[0], rng) + "\n",
         "example_paragraph.txt": "\n".join([*paragraph, ""]),
     }
+
+
+def _place_lists(plans: Sequence[VideoPlan], settings: CorpusSettings) -> dict[str, str]:
+    """The names of the places, and a list `video label` a split, as action data sets have them; nothing without."""
+    if not settings.num_places:
+        return {}
+    lists = {
+        f"places_{split}.txt": "".join(f"{plan.name}.mp4 {plan.place}\n" for plan in plans if plan.split == split)
+        for split in ("train", "val", "test")
+    }
+    return lists | {"places.txt": "".join(f"{name}\n" for name in PLACE_NAMES[: settings.num_places])}

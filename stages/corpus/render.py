@@ -21,7 +21,7 @@ class CorpusSummary:
         videos_dir: the folder of mp4 and vtt files.
         num_videos: all videos.
         num_rendered: those that this call drew; 0 if the corpus was there already.
-        num_pairs: pairs that differ in order only, train and test.
+        num_pairs: pairs that differ in order only, of all splits.
         duration_s: total length of all videos in seconds.
         size_bytes: total size of all files.
     """
@@ -65,7 +65,7 @@ def render_corpus(
         videos_dir=out_dir / VIDEOS_DIR,
         num_videos=settings.num_videos,
         num_rendered=num_rendered,
-        num_pairs=settings.num_train_pairs + settings.num_pairs,
+        num_pairs=settings.num_train_pairs + settings.num_val_pairs + settings.num_pairs,
         duration_s=record.duration_s,
         size_bytes=sum((out_dir / name).stat().st_size for name in record.files),
     )

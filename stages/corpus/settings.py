@@ -1,6 +1,6 @@
 """Settings of the demo corpus: its size, its pace and its difficulty."""
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -17,7 +17,10 @@ class CorpusSettings(BaseModel):
         num_val: videos of the val split.
         num_test: videos of the test split.
         num_train_pairs: pairs (two videos, same steps, other order) among the train videos.
+        num_val_pairs: pairs among the val videos.
         num_pairs: pairs among the test videos.
+        pair_order: how the second video of a pair differs: `deranged`, every step stands at another place; `swapped`,
+            two neighbours have changed places, which is harder to tell the more scenes there are.
         min_scenes: fewest scenes a video.
         max_scenes: most scenes a video.
         min_scene_s: shortest scene in seconds.
@@ -32,6 +35,7 @@ class CorpusSettings(BaseModel):
         extent_jitter: relative spread of a motion's reach.
         tint: strength of the random background colour and gradient.
         grain: standard deviation of the ground's texture, in 8-bit levels.
+        num_places: how many patterns of the ground there are, one behind all scenes of a video; 0: a plain ground.
         num_distractors: grey specks that drift through every scene.
         timing_jitter_s: a sentence is spoken up to so many seconds too early or too late.
         filler_rate: share of scenes after which the narrator says something without content.
@@ -44,7 +48,9 @@ class CorpusSettings(BaseModel):
     num_val: Annotated[int, Field(ge=0)] = 8
     num_test: Annotated[int, Field(ge=0)] = 104
     num_train_pairs: Annotated[int, Field(ge=0)] = 50
+    num_val_pairs: Annotated[int, Field(ge=0)] = 0
     num_pairs: Annotated[int, Field(ge=0)] = 44
+    pair_order: Literal["deranged", "swapped"] = "deranged"
     min_scenes: Annotated[int, Field(ge=2, le=36)] = 3
     max_scenes: Annotated[int, Field(ge=2, le=36)] = 4
     min_scene_s: Annotated[float, Field(ge=1.0, le=60.0)] = 4.0
@@ -59,6 +65,7 @@ class CorpusSettings(BaseModel):
     extent_jitter: Fraction = 0.15
     tint: Fraction = 0.3
     grain: NonNegative = 2.0
+    num_places: Annotated[int, Field(ge=0, le=6)] = 0
     num_distractors: Annotated[int, Field(ge=0, le=64)] = 0
     timing_jitter_s: NonNegative = 0.5
     filler_rate: Fraction = 0.2
@@ -68,6 +75,7 @@ class CorpusSettings(BaseModel):
         """Pairs fit their split, and every lower bound is below its upper bound."""
         for pairs, videos, split in (
             (self.num_train_pairs, self.num_train, "train"),
+            (self.num_val_pairs, self.num_val, "val"),
             (self.num_pairs, self.num_test, "test"),
         ):
             if 2 * pairs > videos:

@@ -64,6 +64,9 @@ FILLERS = (
     "you know how it goes",
 )
 
+PLACE_NAMES = ("columns", "rows", "checks", "rings", "dots", "grid")
+"""Patterns of the ground; nobody speaks of them."""
+
 NUM_STEPS = len(APPEARANCES) * len(MOTIONS)
 
 

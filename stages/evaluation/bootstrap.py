@@ -102,6 +102,33 @@ def paired_bootstrap(
     return bootstrap(first - second, means, rng=rng, settings=settings)
 
 
+def crossed_bootstrap(values: F64, *, rng: np.random.Generator, settings: BootstrapSettings | None = None) -> Estimate:
+    """Estimate a mean over queries and over trainings, resampling both: what a new draw of either would give.
+
+    Every resample draws S seeds and N queries, and takes the mean of all cells in which a drawn row meets a drawn
+    column, for a query that is hard is hard for every seed. Source: Owen, "The pigeonhole bootstrap", Annals of
+    Applied Statistics, 2007. With few seeds their part of the interval is itself uncertain.
+
+    Args:
+        values: (S, N) float64, one row a seed, the same queries in each; of a paired difference, the differences.
+        rng: Source of the resamples.
+        settings: Number of resamples and confidence.
+
+    Raises:
+        ValueError: the shape is not (S, N) with S and N at least 1, or a value is not finite.
+    """
+    settings = settings or BootstrapSettings()
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values must be (seeds, queries) finite numbers, at least one, got shape {values.shape}")
+    num_seeds, num_queries = values.shape
+    resampled = []
+    for columns in _resamples(num_queries, rng, settings.num_resamples):
+        by_seed = np.stack([row[columns].mean(axis=1) for row in values], axis=1)
+        rows = rng.integers(0, num_seeds, size=(len(columns), num_seeds))
+        resampled.append(np.take_along_axis(by_seed, rows, axis=1).mean(axis=1))
+    return _estimate(float(values.mean()), resampled, settings)
+
+
 def pair_accuracy(choices: F64, *, rng: np.random.Generator, settings: BootstrapSettings | None = None) -> Estimate:
     """Estimate how often the right one of a pair is chosen, resampling pairs.
 

@@ -46,6 +46,30 @@ def test_pairs_hold_the_same_steps_with_each_at_another_place(plans: tuple[Video
         assert all(a != b for a, b in zip(first.steps, second.steps, strict=True))
 
 
+def test_pairs_may_differ_by_two_neighbours_alone() -> None:
+    sizes = {"num_train": 20, "num_train_pairs": 10, "num_val": 20, "num_val_pairs": 10, "num_test": 0, "num_pairs": 0}
+    settings = CorpusSettings(**sizes, pair_order="swapped", min_scenes=6, max_scenes=9)
+    pairs: dict[str, list[VideoPlan]] = {}
+    for plan in compose(settings):
+        pairs.setdefault(plan.pair, []).append(plan)
+    assert len(pairs) == 20
+    places = set()
+    for first, second in pairs.values():
+        apart = [place for place, (a, b) in enumerate(zip(first.steps, second.steps, strict=True)) if a != b]
+        assert len(apart) == 2
+        assert apart[1] == apart[0] + 1
+        assert first.steps[apart[0]] == second.steps[apart[1]]
+        places.add(apart[0])
+    assert len(places) > 3
+
+
+def test_places_are_drawn_for_videos_and_leave_the_rest_as_it_was() -> None:
+    plain, patterned = (compose(CorpusSettings(num_places=number)) for number in (0, 6))
+    assert {plan.place for plan in plain} == {None}
+    assert {plan.place for plan in patterned} == set(range(6))
+    assert [plan.scenes for plan in plain] == [plan.scenes for plan in patterned]
+
+
 def test_compositions_differ_outside_of_pairs(plans: tuple[VideoPlan, ...]) -> None:
     drawn = Counter(frozenset(plan.steps) for plan in plans)
     assert all(count == (2 if plan.pair else 1) for plan in plans for count in [drawn[frozenset(plan.steps)]])

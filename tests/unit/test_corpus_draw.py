@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from stages.corpus.compose import Scene, compose
-from stages.corpus.draw import Images, draw_scene, draw_video
+from stages.corpus.draw import PLACES, Images, draw_scene, draw_video, place_pattern
 from stages.corpus.settings import CorpusSettings
-from stages.corpus.steps import NUM_STEPS, step_name
+from stages.corpus.steps import NUM_STEPS, PLACE_NAMES, step_name
 
 SETTINGS = CorpusSettings(width=64, height=48, num_train=2, num_train_pairs=1, num_val=0, num_test=0, num_pairs=0)
 
@@ -50,3 +50,26 @@ def test_specks_and_grain_change_the_picture() -> None:
 def test_a_video_is_its_scenes_one_after_the_other() -> None:
     plan = compose(SETTINGS)[0]
     assert draw_video(plan, SETTINGS).shape == (plan.num_frames, 48, 64, 3)
+
+
+def test_places_have_patterns_of_their_own() -> None:
+    assert tuple(PLACES) == PLACE_NAMES
+    x = np.linspace(-1, 1, 64, dtype=np.float32)[None, :]
+    y = np.linspace(-1, 1, 48, dtype=np.float32)[:, None]
+    drawn_twice = [[place_pattern(place, x, y, np.random.default_rng(seed)) for seed in (0, 1)] for place in range(6)]
+    for first, second in drawn_twice:
+        assert first.shape == (48, 64)
+        assert np.abs(first).max() <= 1
+        assert np.ptp(first) > 1
+        assert np.abs(first - second).mean() > 0.1
+    columns, rows = drawn_twice[0][0], drawn_twice[1][0]
+    assert np.ptp(columns, axis=0).max() == 0
+    assert np.ptp(rows, axis=1).max() == 0
+
+
+def test_the_place_lies_behind_the_shape() -> None:
+    scene = Scene(step=0, start_frame=0, num_frames=4)
+    plain, patterned = (draw_scene(scene, SETTINGS, np.random.default_rng(0), place=place) for place in (None, 2))
+    differs = (plain != patterned).any(axis=-1)[0]
+    assert differs[:4].mean() > 0.5  # the upper edge is ground
+    assert not differs[20:28, 28:36].any()  # the middle is the disk

@@ -11,6 +11,7 @@ from stages.corpus.encode import encode_mp4, find_ffmpeg
 from stages.corpus.record import RECORD_NAME
 from stages.corpus.render import CorpusSummary, render_corpus
 from stages.corpus.settings import CorpusSettings
+from stages.datasets.kinetics import read_action_list
 from stages.errors import ConfigError, FabulaError
 
 TINY = CorpusSettings(
@@ -72,6 +73,18 @@ def test_tables_name_all_videos_and_pairs_twice(rendered: tuple[Path, CorpusSumm
     assert sorted(row["pair"] for row in rows) == ["", ""] + ["test-pair-000"] * 2 + ["train-pair-000"] * 2
     told = (rendered[0] / "example_paragraph.txt").read_text().splitlines()
     assert len(told) >= TINY.min_scenes
+
+
+def test_lists_of_places_are_read_as_lists_of_actions(tmp_path: Path) -> None:
+    render_corpus(tmp_path / "corpus", TINY.model_copy(update={"num_places": 4}), workers=2)
+    names = (tmp_path / "corpus" / "places.txt").read_text().split()
+    assert len(names) == 4
+    split_of = {row["video"]: row["split"] for row in csv.DictReader((tmp_path / "corpus" / "splits.csv").open())}
+    found = {}
+    for split in ("train", "val", "test"):
+        read = read_action_list(tmp_path / "corpus" / f"places_{split}.txt", split, layout="videos", class_names=names)
+        found |= {f"{item.source_id}.mp4": split for item in read.labelled}
+    assert found == split_of
 
 
 def test_same_bytes_with_another_number_of_workers(rendered: tuple[Path, CorpusSummary], tmp_path: Path) -> None:

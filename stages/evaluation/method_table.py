@@ -1,0 +1,192 @@
+"""Methods side by side, each trained with several seeds: scores with intervals, and what they are above a baseline.
+
+Reads what evaluations wrote of every query. Both intervals resample queries and seeds; the difference to a baseline is
+paired, query by query and seed by seed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.artifacts.sealed import Artifact
+from stages.errors import ConfigError
+from stages.evaluation.bootstrap import Estimate, crossed_bootstrap
+from stages.evaluation.layout import OUTCOMES, RANKS
+from stages.evaluation.method_table_config import ColumnConfig, MethodConfig, TableConfig
+from stages.evaluation.numbers import write_number
+from stages.evaluation.outcomes import Key, of_units, read_measured, read_ranked
+from stages.evaluation.records import F64, Outcome
+from stages.evaluation.scoring import ProtocolSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One method by one measure.
+
+    Attributes:
+        protocol: that was read.
+        score: mean over seeds and queries, with its interval.
+        per_seed: the mean of each seed.
+        num_queries: of each seed.
+        above: score minus the baseline's, with its interval; None without a baseline.
+    """
+
+    protocol: str
+    score: Estimate
+    per_seed: tuple[float, ...]
+    num_queries: int
+    above: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodTable:
+    """A table.
+
+    Attributes:
+        config: its methods (rows) and columns.
+        cells: of each method, one a column.
+        confidence: of the intervals.
+    """
+
+    config: TableConfig
+    cells: tuple[tuple[Cell, ...], ...]
+    confidence: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, as JSON."""
+        rows = [
+            {
+                "method": method.label,
+                "baseline": method.baseline,
+                "cells": [
+                    {"column": column.label, "metric": column.metric, **asdict(cell)}
+                    for column, cell in zip(self.config.columns, cells, strict=True)
+                ],
+            }
+            for method, cells in zip(self.config.methods, self.cells, strict=True)
+        ]
+        return {"title": self.config.title, "confidence": self.confidence, "rows": rows}
+
+
+def measure_methods(
+    config: TableConfig, runs: Mapping[str, Sequence[Artifact]], settings: ProtocolSettings
+) -> MethodTable:
+    """Measure every method by every column.
+
+    Args:
+        config: the table.
+        runs: of each method by its name, one sealed `evaluation` a seed, all in the same order of seeds.
+        settings: cut-offs and bootstrap.
+
+    Raises:
+        ConfigError: an evaluation did not measure what a column names, or not on the queries of the others.
+        Corrupt: a table cannot be read.
+    """
+    found = {name: [_outcomes(artifact, settings) for artifact in artifacts] for name, artifacts in runs.items()}
+    cells = tuple(
+        tuple(_cell(method, column, found, settings) for column in config.columns) for method in config.methods
+    )
+    return MethodTable(config=config, cells=cells, confidence=settings.bootstrap.confidence)
+
+
+def _outcomes(artifact: Artifact, settings: ProtocolSettings) -> Mapping[Key, Outcome]:
+    """Of all units; what two units measure alike is that of the later one."""
+    merged: dict[Key, Outcome] = {}
+    for unit_id in artifact.description.units:
+        merged |= read_ranked(artifact.path_in(unit_id, RANKS), settings.ks)
+        merged |= read_measured(artifact.path_in(unit_id, OUTCOMES))
+    return merged
+
+
+def _cell(
+    method: MethodConfig,
+    column: ColumnConfig,
+    found: Mapping[str, Sequence[Mapping[Key, Outcome]]],
+    settings: ProtocolSettings,
+) -> Cell:
+    protocol, unit_ids, values = _values(method.name, column, found[method.name], None)
+    seed = f"{method.name}/{column.label}"
+    score = crossed_bootstrap(values, rng=settings.generator(seed), settings=settings.bootstrap)
+    above = None
+    if method.baseline is not None:
+        _, _, baseline = _values(method.baseline, column, found[method.baseline], unit_ids)
+        rng = settings.generator(f"{seed}/{method.baseline}")
+        above = crossed_bootstrap(values - baseline, rng=rng, settings=settings.bootstrap)
+    return Cell(
+        protocol=protocol,
+        score=score,
+        per_seed=tuple(float(seed_mean) for seed_mean in values.mean(axis=1)),
+        num_queries=values.shape[1],
+        above=above,
+    )
+
+
+def _values(
+    name: str, column: ColumnConfig, seeds: Sequence[Mapping[Key, Outcome]], unit_ids: Sequence[str] | None
+) -> tuple[str, Sequence[str], F64]:
+    """The protocol that is read, its queries, and (S, N) values."""
+    measured = [protocol for protocol in column.protocols if all((protocol, column.metric) in seed for seed in seeds)]
+    if not measured:
+        raise ConfigError(
+            f"{name} has not measured {column.metric} of {' or '.join(column.protocols)} with every seed; known are "
+            f"{', '.join(sorted({'/'.join(key) for seed in seeds for key in seed}))}"
+        )
+    outcomes = [seed[measured[0], column.metric] for seed in seeds]
+    unit_ids = outcomes[0].unit_ids if unit_ids is None else unit_ids
+    if any(sorted(outcome.unit_ids) != sorted(unit_ids) for outcome in outcomes):
+        raise ConfigError(f"{name}: {measured[0]} was measured on other queries; compare runs of one corpus and split")
+    return measured[0], unit_ids, np.stack([of_units(outcome, unit_ids).values for outcome in outcomes])
+
+
+def table_lines(table: MethodTable) -> list[str]:
+    """Return what a person reads on a terminal: a paragraph a method, a line a column."""
+    lines = [f"{table.config.title} ({_interval_words(table)})"]
+    for method, cells in zip(table.config.methods, table.cells, strict=True):
+        against = f", against {_label(table, method.baseline)}" if method.baseline else ""
+        lines.append(f"{method.label}{against}")
+        for column, cell in zip(table.config.columns, cells, strict=True):
+            above = "" if cell.above is None else f"   difference {_points(cell.above)}{_mark(cell.above)}"
+            lines.append(f"  {column.label:32}{_score(column, cell.score):26}{above}")
+    return lines
+
+
+def markdown_lines(table: MethodTable) -> list[str]:
+    """Return the table in Markdown: a row a method; below a score what it is above the baseline, in points."""
+    heads = [column.label for column in table.config.columns]
+    lines = ["| method | " + " | ".join(heads) + " |", "|---" * (1 + len(heads)) + "|"]
+    for method, cells in zip(table.config.methods, table.cells, strict=True):
+        texts = [
+            _score(column, cell.score) + ("" if cell.above is None else f"; {_points(cell.above)}{_mark(cell.above)}")
+            for column, cell in zip(table.config.columns, cells, strict=True)
+        ]
+        lines.append(f"| {method.label} | " + " | ".join(texts) + " |")
+    return lines
+
+
+def markdown_text(tables: Sequence[MethodTable]) -> str:
+    """Return a page of tables in Markdown."""
+    parts = [[f"## {table.config.title}", _interval_words(table), "\n".join(markdown_lines(table))] for table in tables]
+    return "\n\n".join(text for part in parts for text in part) + "\n"
+
+
+def _interval_words(table: MethodTable) -> str:
+    return f"{table.confidence:.0%} intervals over queries and seeds; * the interval of a difference excludes 0"
+
+
+def _label(table: MethodTable, name: str) -> str:
+    return next(method.label for method in table.config.methods if method.name == name)
+
+
+def _score(column: ColumnConfig, score: Estimate) -> str:
+    value, low, high = (write_number(column.metric, end) for end in (score.value, score.low, score.high))
+    return f"{value} ({low.removesuffix(' %')} to {high.removesuffix(' %')})"
+
+
+def _points(above: Estimate) -> str:
+    return f"{100 * above.value:+.1f} ({100 * above.low:+.1f} to {100 * above.high:+.1f})"
+
+
+def _mark(above: Estimate) -> str:
+    return "" if above.low <= 0 <= above.high else " *"
