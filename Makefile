@@ -95,8 +95,8 @@ bench-extract: $(INSTALL) ## S3D against float32 eager, the stage against its pa
 	$(BIN)/python -m pytest tests/benchmarks/bench_extract.py tests/benchmarks/bench_decode.py \
 	  tests/benchmarks/bench_gpu.py -s
 
-bench-train: $(INSTALL) ## soft-DTW against a cell-by-cell loop
-	$(BIN)/python -m pytest tests/benchmarks/bench_soft.py -s
+bench-train: $(INSTALL) ## a training step against the plain one, its data and its alignment; soft-DTW against a loop over cells
+	$(BIN)/python -m pytest tests/benchmarks/bench_train.py tests/benchmarks/bench_soft.py -s
 
 bench-eval: $(INSTALL) ## sequence scores against the bare matrix product
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks/bench_eval.py -s

@@ -100,6 +100,11 @@ class TrainConfig(StageConfig):
                 f"workers.split = 'pairs', but a batch of {self.objective.kind!r} is not divided among workers; take "
                 "'batches'"
             )
+        if workers.split == "pairs" and workers.count > self.objective.items_a_batch:
+            raise ValueError(
+                f"a batch of {self.objective.kind!r} has {self.objective.items_a_batch} items, which workers.count = "
+                f"{workers.count} cannot divide; make batches larger, or take fewer workers"
+            )
         if workers.split == "batches" and each % workers.count:
             raise ValueError(
                 f"optimisation.accumulate = {each} batches an update cannot be dealt to workers.count = "

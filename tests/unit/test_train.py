@@ -15,7 +15,7 @@ from stages.contract import Inputs
 from stages.errors import ConfigError
 from stages.train import TRAINED_ON, Train, TrainConfig, WorkersConfig
 from stages.training.history import HISTORY
-from stages.training.objectives import VideoCLIPSettings
+from stages.training.objectives import VCLRSettings, VideoCLIPSettings
 from stages.training.opening import encoder_dir
 from stages.training.optimisation import Optimisation
 from stages.training.sampling import OverlapSampling
@@ -151,6 +151,10 @@ def test_fewer_videos_than_a_batch_are_refused_before_training(tmp_path):
 def test_batches_that_cannot_be_dealt_are_refused():
     with pytest.raises(ValueError, match=r"accumulate = 3 batches an update cannot be dealt to workers\.count = 2"):
         TrainConfig(workers=WorkersConfig(count=2, split="batches"), optimisation=Optimisation(accumulate=3))
+    with pytest.raises(ValueError, match=r"'videoclip' has 16 items, which workers\.count = 17 cannot divide"):
+        TrainConfig(objective=OBJECTIVE, workers=WorkersConfig(count=17))
+    with pytest.raises(ValueError, match=r"'vclr' has 4 items, which workers\.count = 8 cannot divide"):
+        TrainConfig(objective=VCLRSettings(batch_videos=4), workers=WorkersConfig(count=8))
 
 
 def test_a_missing_splits_file_and_a_missing_bert_are_named(tmp_path):

@@ -59,11 +59,6 @@ class AnnotatedSettings(ObjectiveSettings):
         """See `ObjectiveSettings`."""
         return (self.features,)
 
-    @property
-    @abstractmethod
-    def examples_a_batch(self) -> int:
-        """How many of `examples` a batch has."""
-
     @abstractmethod
     def examples(self, annotations: Annotations) -> Sequence[str]:
         """Name what batches are made of.
@@ -110,12 +105,12 @@ class AnnotatedSettings(ObjectiveSettings):
         """Refuse what could not train."""
         examples = self.examples(annotations)
         try:
-            num_batches(len(examples), self.examples_a_batch, accumulate)
+            num_batches(len(examples), self.items_a_batch, accumulate)
         except ConfigError as error:
             raise ConfigError(
                 f"[train.objective] {len(found.joined.video_ids)} of the {found.joined.num_videos} videos of "
                 f"{annotations.name}, split {self.split}, have features; that makes {len(examples)} examples, but an "
-                f"update takes {self.examples_a_batch} times accumulate = {accumulate}; lower one, or extract more"
+                f"update takes {self.items_a_batch} times accumulate = {accumulate}; lower one, or extract more"
             ) from error
 
 

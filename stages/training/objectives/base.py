@@ -105,6 +105,11 @@ class ObjectiveSettings(StageConfig, ABC):
 
     @property
     @abstractmethod
+    def items_a_batch(self) -> int:
+        """What several processes divide of a batch: pairs, examples, or videos."""
+
+    @property
+    @abstractmethod
     def reads(self) -> tuple[str, ...]:
         """Labels of the artifacts that it reads, beside the manifest."""
 

@@ -35,8 +35,8 @@ class CaptionsSettings(AnnotatedSettings):
     same_video_negatives: bool = True
 
     @property
-    def examples_a_batch(self) -> int:
-        """See `AnnotatedSettings`."""
+    def items_a_batch(self) -> int:
+        """Captions, or videos."""
         return self.batch_examples
 
     def examples(self, annotations: Annotations) -> Sequence[str]:

@@ -45,7 +45,7 @@ class EpisodesSettings(AnnotatedSettings):
     windows: RowWindows = RowWindows()
 
     @property
-    def examples_a_batch(self) -> int:
+    def items_a_batch(self) -> int:
         """An episode."""
         return 1
 

@@ -30,8 +30,8 @@ class StepLabelsSettings(AnnotatedSettings):
     batch_videos: int = Field(default=1, ge=1)
 
     @property
-    def examples_a_batch(self) -> int:
-        """See `AnnotatedSettings`."""
+    def items_a_batch(self) -> int:
+        """Videos."""
         return self.batch_videos
 
     def examples(self, annotations: Annotations) -> Sequence[str]:

@@ -40,7 +40,7 @@ class StepSequencesSettings(AnnotatedSettings):
     primary_only: bool = True
 
     @property
-    def examples_a_batch(self) -> int:
+    def items_a_batch(self) -> int:
         """One video, as its steps are those of its task."""
         return 1
 

@@ -102,9 +102,10 @@ class TACoSettings(TextVideoSettings):
     @model_validator(mode="after")
     def _a_batch_has_the_negatives(self) -> "TACoSettings":
         """Refuse more hard negatives than a batch has other pairs."""
-        pairs = self.batch_videos * self.sampling.draws_per_video
-        if self.negatives >= pairs:
-            raise ValueError(f"negatives is {self.negatives}, but a batch has {pairs} pairs; raise batch_videos")
+        if self.negatives >= self.items_a_batch:
+            raise ValueError(
+                f"negatives is {self.negatives}, but a batch has {self.items_a_batch} pairs; raise batch_videos"
+            )
         return self
 
     def plan(self, inputs: Inputs, split: TrainSplit, *, accumulate: int) -> Material:

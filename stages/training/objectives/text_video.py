@@ -49,7 +49,7 @@ class TextVideoSettings(ObjectiveSettings):
             got, most = getattr(self.sampling, drawn), getattr(self.encoder, taken)
             if got > most:
                 raise ValueError(f"sampling.{drawn} is {got}, but encoder.{taken} is {most}; lower the one")
-        if self.batch_videos * self.sampling.draws_per_video < 2:
+        if self.items_a_batch < 2:
             raise ValueError("a batch of one pair has no negatives; raise batch_videos or sampling.draws_per_video")
         return self
 
@@ -57,6 +57,11 @@ class TextVideoSettings(ObjectiveSettings):
     def encoder_backbone(self) -> Literal["s3d", "clip"]:
         """See `ObjectiveSettings`."""
         return self.backbone
+
+    @property
+    def items_a_batch(self) -> int:
+        """Pairs."""
+        return self.batch_videos * self.sampling.draws_per_video
 
     @property
     def features(self) -> str:

@@ -52,6 +52,11 @@ class VCLRSettings(ObjectiveSettings):
     order_norm_dim: Literal[1, -1] = 1
 
     @property
+    def items_a_batch(self) -> int:
+        """Videos."""
+        return self.batch_videos
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """See `ObjectiveSettings`."""
         return (FRAMES,)

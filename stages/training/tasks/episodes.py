@@ -132,7 +132,7 @@ def open_episodes(settings: EpisodesSettings, opening: Opening) -> AnnotatedTask
     built = open_annotated(settings, opening)
     check_length("windows.rows", settings.windows.rows, built.checkpoint.encoder.config.max_video_len)
     names = settings.examples(built.annotations)
-    layout = ShuffledLayout(names, settings.examples_a_batch, multiple=opening.accumulate, seed=opening.seed)
+    layout = ShuffledLayout(names, settings.items_a_batch, multiple=opening.accumulate, seed=opening.seed)
     loss = EpisodeLoss(
         open_alignment(settings.alignment),
         weight=settings.weight,

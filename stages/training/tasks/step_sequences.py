@@ -132,5 +132,5 @@ def open_step_sequences(settings: StepSequencesSettings, opening: Opening) -> An
     )
     module = StepSequencesModule(ScaledEncoder(built.checkpoint.encoder, built.scale), loss, settings.windows)
     names = settings.examples(built.annotations)
-    layout = ShuffledLayout(names, settings.examples_a_batch, multiple=opening.accumulate, seed=opening.seed)
+    layout = ShuffledLayout(names, settings.items_a_batch, multiple=opening.accumulate, seed=opening.seed)
     return AnnotatedTask(built, module, StepsSource(built, settings.windows, layout, seed=opening.seed))
