@@ -7,6 +7,7 @@ A media folder is searched to any depth; a table (.csv) or a list (.txt) says wh
 import csv
 import io
 import logging
+import posixpath
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -179,12 +180,13 @@ def _read_text(table: Path) -> str:
 
 
 def _inside(table: Path, line: int, path: str) -> str:
-    """The path in POSIX form, if it is inside the folder of the table or list."""
-    if not path or not _leads_inside(table.parent, path):
+    """The path in POSIX form without detours, if it is inside the folder of the table or list."""
+    plain = posixpath.normpath(path) if path else ""
+    if not path or not _leads_inside(table.parent, plain):
         raise ConfigError(
             f"{table}, line {line}: path {path!r} is not inside the table's folder; write it relative to the table"
         )
-    return PurePosixPath(path).as_posix()
+    return plain
 
 
 def _leads_inside(folder: Path, path: str) -> bool:

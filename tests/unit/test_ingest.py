@@ -84,6 +84,15 @@ def test_a_table_that_is_none_is_one_clear_message(tmp_path: Path, name: str, co
         find_candidates(tmp_path / name, 25.0)
 
 
+def test_a_file_that_a_table_names_by_several_ways_is_one(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "x.mp4").touch()
+    (tmp_path / "videos.csv").write_text("path,source_id\nsub/../x.mp4,one\n./x.mp4,two\nx.mp4,one\n")
+    found = find_candidates(tmp_path / "videos.csv")
+    assert [file.path for file in found.files] == ["x.mp4"]
+    assert found.source_ids == {"x.mp4": ("one", "two")}
+
+
 @pytest.mark.parametrize("path", ["../x.mp4", "/etc/passwd", "", "missing.mp4"])
 def test_a_table_may_not_leave_its_folder(tmp_path: Path, path: str) -> None:
     (tmp_path / "x.mp4").touch()
