@@ -13,7 +13,7 @@ from stages.artifacts.sealed import Artifact
 from stages.errors import ConfigError
 from stages.media.candidates import find_folder
 from stages.retrieval import open_bundle
-from stages.retrieval.paragraph_query import read_sentences, split_sentences
+from stages.retrieval.paragraph_query import read_sentences
 from stages.retrieval.results import Answer
 from stages.training.choice import parse_encoder
 
@@ -120,7 +120,4 @@ def serve(place: Place, *, host: str, port: int, on_ready: Callable[[str], None]
 
 
 def _read_paragraph(paragraph: str) -> list[str]:
-    sentences = split_sentences(sys.stdin.read()) if paragraph == "-" else read_sentences(Path(paragraph))
-    if not sentences:
-        raise ConfigError(f"--paragraph {paragraph}: it holds no sentence; write one a line")
-    return sentences
+    return read_sentences(sys.stdin.buffer if paragraph == "-" else Path(paragraph))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.ask import Place
     from pipeline.run import Outcome
 
-FAILED, BAD_CONFIG, OPEN = 1, 2, 3
+FAILED, BAD_CONFIG, OPEN, STOPPED = 1, 2, 3, 130
 
 app = typer.Typer(
     help="From a folder of videos and their narrations to an index that answers a paragraph.",
@@ -43,8 +43,10 @@ def main() -> None:
         _fail(str(error), BAD_CONFIG)
     except FabulaError as error:
         _fail(str(error), FAILED)
-    except KeyboardInterrupt:
-        _fail("stopped; what is committed stays: run the same command again to go on", 130)
+    except SystemExit as end:
+        if end.code == STOPPED:  # so typer ends what Ctrl-C stops
+            _fail("stopped; what is committed stays: run the same command again to go on", STOPPED)
+        raise
     except OSError as error:
         _fail(storage_problem(error) or _bug(), FAILED)
     except Exception:  # noqa: BLE001 - the last resort
@@ -213,6 +215,25 @@ def import_checkpoint(
         _say(f"{file} is {what}: wrote {', '.join(names)} to {to}")
 
 
+@import_app.command("captions")
+def import_captions(
+    file: Annotated[Path, typer.Argument(help="HowTo100M's: raw_caption.json, caption.json, sentencified, or .pkl.")],
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    as_json: Json = False,
+) -> None:
+    """Write HowTo100M's captions as one WebVTT file a video, a folder for `align.captions`."""
+    from pipeline import commands
+
+    counts = commands.import_captions(file, to)
+    if as_json:
+        _say_json(counts)
+    else:
+        _say(
+            f"wrote {counts['captions']} captions of {counts['videos']} videos to {to}; {counts['silent']} videos say "
+            f"nothing, {counts['skipped']} entries had no text or no length"
+        )
+
+
 @app.command()
 def verify(
     config: Annotated[Path | None, typer.Option("--config", help="The run whose artifacts are verified.")] = None,
@@ -274,7 +295,10 @@ def prune(
     verb = "deleted" if yes else "would delete"
     for path in result["paths"]:
         _say(f"{verb} {path}")
-    _say(f"{verb} {len(result['paths'])} folders, {result['bytes'] / 2**20:.1f} MiB" + ("" if yes else "; add --yes"))
+    _say(
+        f"{verb} {len(result['paths'])} folders and files, {result['bytes'] / 2**20:.1f} MiB"
+        + ("" if yes else "; add --yes")
+    )
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig, load_config, load_tables
 from pipeline.executors.base import Executor, num_cores
 from pipeline.locks import unused
-from pipeline.plan import build_stages, plan_run, resolve, select_stages
+from pipeline.plan import build_stages, earlier_artifacts, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
 from pipeline.runs import Run, planned_artifacts, sealed_by_label, start_run
@@ -58,6 +59,7 @@ def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool)
             make_executor=lambda: _make_executor(config.executor),
             view=view,
             makes=[output.label for stage in stages for output in stage.outputs()],
+            previous=earlier_artifacts(config),
         )
         return run_stages(selected, context, only=only)
 
@@ -123,7 +125,7 @@ def retry(config: RunConfig) -> list[str]:
     """Reopen units that hold failures."""
     config = resolve(config)
     store = Store(config.root)
-    newest = {label: artifacts[0] for label, artifacts in sealed_by_label(store, config.name).items()}
+    newest = {label: artifacts[0] for label, artifacts in earlier_artifacts(config).items() if artifacts}
     return upkeep.reopen_failed(store, build_stages(config), newest)
 
 
@@ -134,7 +136,7 @@ def prune(config: RunConfig, *, delete: bool) -> dict[str, Any]:
         raise ConfigError(f"root = {config.root}: there is no such store; nothing was made yet")
     with unused(store) if delete else nullcontext():
         garbage = upkeep.find_garbage(store)
-        size = sum(upkeep.folder_bytes(path) for path in garbage)
+        size = sum(upkeep.num_bytes(path) for path in garbage)
         if delete:
             upkeep.delete(garbage)
     return {"paths": [str(path.relative_to(store.root)) for path in garbage], "bytes": size, "deleted": delete}
@@ -190,6 +192,18 @@ def import_checkpoint(file: Path, folder: Path, tokenizer: Path | None) -> tuple
     _require_new(folder)
     what = write_published(file, folder, tokenizer)
     return what, sorted(path.name for path in folder.iterdir())
+
+
+def import_captions(file: Path, folder: Path) -> dict[str, int]:
+    """Write HowTo100M's captions as one transcript a video into a folder; how much there was.
+
+    Raises:
+        ConfigError: the folder holds something already, or the file is of no layout that is known.
+    """
+    from stages.datasets.howto100m import write_transcripts
+
+    _require_new(folder)
+    return asdict(write_transcripts(file, folder))
 
 
 def _require_new(folder: Path) -> None:

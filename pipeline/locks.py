@@ -5,15 +5,19 @@ Where a file system has no locks, everybody is let in: then nothing but the user
 
 import errno
 import fcntl
+import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from stages.artifacts.durable import make_dir
 from stages.artifacts.layout import Store
 from stages.errors import TransientError
 
+logger = logging.getLogger(__name__)
+
+_LOCK = ".lock"
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
@@ -38,9 +42,49 @@ def unused(store: Store) -> Iterator[None]:
         raise TransientError(f"{store.root}: a run is at work in this store; wait until it ends") from error
 
 
+@contextmanager
+def alone_in(folders: Iterable[Path]) -> Iterator[None]:
+    """Work in some folders, which are made, while nobody else does; waits for those who are at work in one of them.
+
+    Whoever was waited for may have deleted a folder: it is then made anew.
+    """
+    with ExitStack() as stack:
+        for folder in sorted(folders):
+            stack.enter_context(_alone_in(folder))
+        yield
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # it was deleted just now
+            continue
+        try:
+            try:
+                _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                logger.warning("waiting_for_another_run folder=%s", folder)
+                _lock(descriptor, fcntl.LOCK_EX)
+            if _is_at(descriptor, folder / _LOCK):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 def take(descriptor: int) -> None:
-    """Mark an open file as being written, until it is closed."""
-    _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Mark an open file as being written, until it is closed; waits for whoever is just asking `is_taken`."""
+    _lock(descriptor, fcntl.LOCK_EX)
 
 
 def is_taken(path: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from pipeline.config import RunConfig
-from pipeline.runs import sealed_by_label
+from pipeline.runs import newest_of_media, sealed_by_label
 from pipeline.units import plan_as_json, plan_stage
 from stages.align import Align
 from stages.artifacts.layout import Store
@@ -25,6 +25,8 @@ from stages.media.settings import FRAMES, ClipConfig
 from stages.text.presence import holds_narration
 from stages.train import Train
 from stages.training.choice import EncoderChoice, EncoderSettings, parse_encoder
+
+MANIFEST = "manifest"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -190,10 +192,21 @@ def select_stages(stages: Sequence[Stage], *, only: str | None, until: str | Non
     return list(stages[: names.index(last) + 1])
 
 
+def earlier_artifacts(config: RunConfig) -> dict[str, list[Artifact]]:
+    """What earlier runs sealed, by label, newest first: of this name, but the manifest of these media.
+
+    Ids and positions of videos belong to the store and the folder: neither another name of a configuration nor a run on
+    another folder in between may change them.
+    """
+    store = Store(config.root)
+    manifest = newest_of_media(store, MANIFEST, config.ingest.media)
+    return {**sealed_by_label(store, config.name), MANIFEST: [manifest] if manifest else []}
+
+
 def plan_run(config: RunConfig, stages: Sequence[Stage]) -> list[dict[str, Any]]:
     """What each stage would do, as JSON; a stage whose input is not sealed yet is `after` the one that makes it."""
     store = Store(config.root)
-    previous = sealed_by_label(store, config.name)
+    previous = earlier_artifacts(config)
     sealed: dict[str, Artifact] = {}
     makers = {output.label: stage.name for stage in stages for output in stage.outputs()}
     plans: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
 """The one loop: plan a stage, adopt what exists, dispatch what is missing, seal, go on."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,7 @@ class RunContext:
         view: shows progress.
         makes: labels of all that the configuration makes, in order, also by stages that this run leaves out; by
             default what the given stages make.
+        previous: sealed artifacts of earlier runs by label, newest first; by default those of this name.
     """
 
     name: str
@@ -63,6 +64,7 @@ class RunContext:
     make_executor: Callable[[], Executor]
     view: ProgressView
     makes: Sequence[str] = ()
+    previous: Mapping[str, Sequence[Artifact]] = field(default_factory=dict)
 
 
 def run_stages(stages: Sequence[Stage], context: RunContext, *, only: str | None = None) -> Outcome:
@@ -97,7 +99,7 @@ class _Loop:
         self._context = context
         self._makes = makes
         self._events = EventLog(context.run.events_path)
-        self._previous = sealed_by_label(context.store, context.name)
+        self._previous = context.previous or sealed_by_label(context.store, context.name)
         self._told = units_with_event(self._logs_of_others())
         self._executor: Executor | None = None
         self._plans: list[dict[str, Any]] = []

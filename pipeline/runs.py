@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +47,13 @@ class Run:
         except (OSError, ValueError):
             return {}
         return {"makes": list(planned_artifacts(plan)), **plan}
+
+    def media(self) -> Path | None:
+        """Where the configuration says that its media lie; None if it cannot be read."""
+        try:
+            return Path(tomllib.loads(self.config_path.read_text(encoding="utf-8"))["ingest"]["media"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
 
     def write_plan(self, name: str, stages: Sequence[dict[str, Any]], makes: Sequence[str]) -> None:
         """Record the plan.
@@ -99,9 +107,36 @@ def sealed_by_label(store: Store, name: str) -> dict[str, list[Artifact]]:
         if plan.get("name") != name:
             continue
         for label, reference in planned_artifacts(plan).items():
-            kind, _, directory = reference.partition("/")
-            artifact = Artifact(ArtifactDir(store.root, kind, directory))
+            artifact = _artifact(store, reference)
             if reference not in seen and artifact.is_sealed:
                 found.setdefault(label, []).append(artifact)
             seen.add(reference)
     return found
+
+
+def newest_of_media(store: Store, label: str, media: Path) -> Artifact | None:
+    """The newest sealed artifact of a label that a run on these media made, whatever its configuration is called.
+
+    Args:
+        store: where.
+        label: which.
+        media: a folder, or a table or list in it.
+    """
+    folder = _folder_of(media)
+    for run in list_runs(store):
+        reference = planned_artifacts(run.plan()).get(label)
+        if reference is None or not (artifact := _artifact(store, reference)).is_sealed:
+            continue
+        if (of_run := run.media()) is not None and _folder_of(of_run) == folder:
+            return artifact
+    return None
+
+
+def _artifact(store: Store, reference: str) -> Artifact:
+    kind, _, directory = reference.partition("/")
+    return Artifact(ArtifactDir(store.root, kind, directory))
+
+
+def _folder_of(media: Path) -> Path:
+    folder = media.parent if media.suffix.lower() in (".csv", ".txt") else media
+    return folder.resolve()

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.runs import list_runs, planned_artifacts
 from pipeline.units import Generations, base_fingerprint
+from stages.artifacts.durable import left_aside
 from stages.artifacts.layout import DOOMED, ArtifactDir, Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
@@ -85,7 +86,7 @@ def reopen_failed(store: Store, stages: Sequence[Stage], artifacts: dict[str, Ar
 
 
 def find_garbage(store: Store) -> list[Path]:
-    """Artifacts that no configuration needs, half-written files of the others, and what an earlier deletion left.
+    """Artifacts that no configuration needs, what kills left in the others, and what an earlier deletion left.
 
     A configuration needs, of each label that it makes, the newest sealed artifact and what newer runs have begun.
     Folders that hold no artifact are not ours: the user may have put the store among other things.
@@ -97,9 +98,18 @@ def find_garbage(store: Store) -> list[Path]:
         for directory in store.artifacts(kind):
             if directory.reference not in kept:
                 garbage.append(directory.path)
-            elif directory.staging_dir.is_dir() and any(directory.staging_dir.iterdir()):
-                garbage.append(directory.staging_dir)
+            else:
+                garbage += _left_in(directory)
     return garbage
+
+
+def _left_in(directory: ArtifactDir) -> list[Path]:
+    """What kills have left in an artifact that is needed; the scratch of a unit that is still open is not among it."""
+    left = [*left_aside(directory.path), *sorted(directory.path.glob(f"{DOOMED}*"))]
+    if directory.staging_dir.is_dir() and any(directory.staging_dir.iterdir()):
+        left.append(directory.staging_dir)
+    scratches = sorted(directory.scratches_dir.glob("*"))
+    return left + [path for path in scratches if directory.commit_path(path.name).is_file()]
 
 
 def _needed(store: Store) -> set[str]:
@@ -120,16 +130,20 @@ def _needed(store: Store) -> set[str]:
 
 
 def delete(paths: Sequence[Path]) -> None:
-    """Delete folders: each loses its name first, so that a kill leaves none that looks whole."""
+    """Delete folders and files: a folder loses its name first, so that a kill leaves none that looks whole."""
     for path in paths:
+        if path.is_file():
+            path.unlink()
+            continue
         doomed = path if path.name.startswith(DOOMED) else path.with_name(f"{DOOMED}{path.name}-{uuid.uuid4().hex}")
         path.rename(doomed)
         shutil.rmtree(doomed)
 
 
-def folder_bytes(path: Path) -> int:
-    """Bytes of all files below a folder; hard links count once each, as they appear."""
-    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+def num_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; hard links count once each, as they appear."""
+    files: Iterable[Path] = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _planned(store: Store, plan: Mapping[str, Any]) -> Iterator[tuple[str, Artifact]]:

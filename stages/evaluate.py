@@ -111,7 +111,9 @@ class Evaluate(Stage):
     ivf: IvfSettings | None = None
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = 3  # 2: published rules, baselines, pictures; 3: a curve of each term of the loss
+    version: ClassVar[int] = (
+        4  # 2: published rules, baselines, pictures; 3: curves of loss terms; 4: means at unit length
+    )
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -32,9 +32,10 @@ from stages.contract import Failure, Inputs, Out, Output, Stage, StageConfig, Un
 from stages.errors import ConfigError, SampleError
 from stages.media.candidates import Candidates, find_candidates, find_folder
 from stages.media.sources import source_from_json
+from stages.text.encoding import is_utf8
 
 _VIDEO_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_STEM_LENGTH, _HASH_LENGTH = 51, 12
+_ID_LENGTH, _HASH_LENGTH = 64, 12
 
 
 class IngestConfig(StageConfig):
@@ -78,7 +79,7 @@ class Ingest(Stage):
         """One unit for each `videos_per_unit` positions that hold a member."""
         found = find_candidates(self.config.media, self.config.frame_rate)
         hashes = ContentHashes(inputs.store, found.folder).resolve(
-            [file for file in found.files if _is_utf8(file.path)], rehash=self.rehash, on_progress=inputs.on_planning
+            [file for file in found.files if is_utf8(file.path)], rehash=self.rehash, on_progress=inputs.on_planning
         )
         earlier = [member for manifest in inputs.previous.get("manifest", ())[:1] for member in read_members(manifest)]
         members = assign_members(found.files, _with_rates(hashes, found), found.source_ids, earlier)
@@ -210,8 +211,12 @@ def make_video_id(stem: str, content_hash: str, taken: set[str]) -> str:
     if _VIDEO_ID.fullmatch(stem) and stem not in taken:
         return stem
     ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem)[:_STEM_LENGTH] or "video"
-    return f"{cleaned}-{content_hash[:_HASH_LENGTH]}"
+    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem) or "video"
+    for length in range(_HASH_LENGTH, len(content_hash) + 1):  # more digits if a file is called like the id of another
+        video_id = f"{cleaned[: _ID_LENGTH - 1 - length]}-{content_hash[:length]}"
+        if video_id not in taken:
+            break
+    return video_id
 
 
 def hash_key(key: str) -> str:
@@ -223,20 +228,12 @@ def _group_key(member: Member) -> str:
     return member.content_hash or f"unreadable:{member.paths[0]}"
 
 
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _printable(path: str) -> str:
-    return path if _is_utf8(path) else path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return path if is_utf8(path) else path.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _problem(path: str) -> str:
-    if not _is_utf8(path):
+    if not is_utf8(path):
         return f"{_printable(path)}: the file's name is no UTF-8; rename the file"
     return f"{path}: the file cannot be read; check its permissions and the disk"
 

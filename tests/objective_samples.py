@@ -32,6 +32,7 @@ from stages.training.objectives.views import ViewSettings
 from stages.training.optimisation import Optimisation
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
+from stages.training.task import Task
 from stages.training.team import ALONE, Team
 from tests import annotation_samples as files
 from tests.training_samples import DIM, ROW_S, ROWS_A_SCENE, STEPS, make_frames, make_inputs, rows_of
@@ -70,6 +71,9 @@ OBJECTIVES["vclr"] = VCLRSettings(
     network="tiny", batch_videos=6, head_width=16, queue=12, momentum=0.9, views=ViewSettings(crop=32, least_area=0.5)
 )
 
+
+STEPS_OF_A_RUN = 30
+"""That `config_of` asks for."""
 
 FINE_TUNING: dict[str, dict[str, Any]] = {
     "captions": {"kind": "captions", "dataset": "youcook2", "batch_examples": 8, "max_rows": 4},
@@ -127,14 +131,14 @@ def objective_of(name: str, root: Path) -> ObjectiveSettings:
 
 
 def config_of(name: str, root: Path | None = None, **changes: Any) -> TrainConfig:
-    """The settings of a run of an objective: 30 steps, a checkpoint after each fourth.
+    """The settings of a run of an objective: STEPS_OF_A_RUN steps, a checkpoint after each fourth.
 
     Args:
         name: of the objective.
         root: where `inputs_of` put what it reads; only fine-tuning asks for it.
         changes: of the settings.
     """
-    steps = Optimisation(steps=30, learning_rate=2e-3, warmup_steps=4, decay_steps=40, threads=1)
+    steps = Optimisation(steps=STEPS_OF_A_RUN, learning_rate=2e-3, warmup_steps=4, decay_steps=40, threads=1)
     if name in FINE_TUNING:
         assert root is not None
         changes = {"start": root / "start", **changes}
@@ -154,6 +158,32 @@ def inputs_of(name: str, root: Path) -> Inputs:
     return inputs
 
 
+def open_task(
+    name: str, inputs: Inputs, *, objective: ObjectiveSettings | None = None, accumulate: int = 1, team: Team = ALONE
+) -> Task[Any]:
+    """Open an objective on what `inputs_of` made, its first epoch not yet laid out.
+
+    Args:
+        name: of the objective.
+        inputs: what it reads.
+        objective: other settings than `objective_of` has.
+        accumulate: batches an update.
+        team: the processes that train together; they share every batch that can be shared.
+    """
+    root = inputs.store.root
+    objective = objective or objective_of(name, root)
+    config = config_of(name, root, objective=objective)
+    (unit,) = Train(config).units(inputs)
+    opening = Opening(
+        artifacts={label: inputs[label] for label in objective.reads},
+        video_ids=unit.payload["video_ids"],
+        payload=unit.payload["material"],
+        start=config.start, tokenizer=None, seed=0, accumulate=accumulate, team=team,
+        sharers=team if objective.shares_batches else ALONE,
+    )  # fmt: skip
+    return objective.open(opening)
+
+
 def losses_of(name: str, inputs: Inputs) -> list[float]:
     """The losses of six steps without dropout and batch norm's batches, of this process's team if it has one.
 
@@ -164,22 +194,12 @@ def losses_of(name: str, inputs: Inputs) -> list[float]:
     if isinstance(objective, TextVideoSettings):
         sizes = objective.encoder.model_copy(update={"dropout": 0.0})
         objective = objective.model_copy(update={"encoder": sizes})
-    config = config_of(name, root, objective=objective)
-    stage = Train(config)
-    (unit,) = stage.units(inputs)
     team = Team.of_this_process()
     split, accumulate = ("pairs", 1) if objective.shares_batches else ("batches", 2)
-    opening = Opening(
-        artifacts={label: inputs[label] for label in objective.reads},
-        video_ids=unit.payload["video_ids"],
-        payload=unit.payload["material"],
-        start=config.start, tokenizer=None, seed=0, accumulate=accumulate, team=team,
-        sharers=team if split == "pairs" else ALONE,
-    )  # fmt: skip
-    steps = config.optimisation.model_copy(update={"steps": 6, "accumulate": accumulate})
-    task = objective.open(opening)
+    task = open_task(name, inputs, objective=objective, accumulate=accumulate, team=team)
     for layer in task.module.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.eval().train = MethodType(lambda self, mode=True: self, layer)
+    steps = config_of(name, root).optimisation.model_copy(update={"steps": 6, "accumulate": accumulate})
     history = train(task, LoopSettings(optimisation=steps, seed=0, team=team, split=split))
     return [record.loss for record in history]

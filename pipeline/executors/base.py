@@ -2,12 +2,14 @@
 
 import logging
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, cast
 
+from pipeline.locks import alone_in
 from stages.artifacts.commit import StagedOutput
 from stages.artifacts.durable import storage_problem
 from stages.artifacts.layout import ArtifactDir
@@ -134,9 +136,22 @@ class OpenedWorker:
         return ()
 
     def _perform_once(self, job: Job, on_progress: Callable[[float, str], None]) -> Sequence[str]:
+        unit_id = job.unit.unit_id
+        scratches = [target.scratch_dir(unit_id) for target in job.targets.values()]
+        with alone_in(scratches):  # of two runs that want the unit, one does it; attempts and scratch have one writer
+            targets = {label: t for label, t in job.targets.items() if not t.commit_path(unit_id).is_file()}
+            if not targets:
+                for scratch in scratches:
+                    shutil.rmtree(scratch, ignore_errors=True)
+                return ()
+            return self._perform_alone(job, targets, on_progress)
+
+    def _perform_alone(
+        self, job: Job, targets: Mapping[str, ArtifactDir], on_progress: Callable[[float, str], None]
+    ) -> Sequence[str]:
         if self._worker is None:
             self._worker = self._stage.open(self._inputs)
-        out = StagedOutput(job.unit.unit_id, job.targets, on_progress)
+        out = StagedOutput(job.unit.unit_id, targets, on_progress)
         try:
             failures = list(self._worker.process(job.unit, out))
             return out.commit(job.fingerprints, job.unit.inputs, failures)

@@ -1,5 +1,6 @@
 """Runs units one after the other in this process: for tests, small runs and debugging."""
 
+import logging
 from collections.abc import Generator, Sequence
 from functools import partial
 from queue import SimpleQueue
@@ -7,6 +8,8 @@ from threading import Thread
 
 from pipeline.executors.base import Job, OpenedWorker, Progress, Report
 from stages.contract import Inputs, Stage
+
+logger = logging.getLogger(__name__)
 
 
 class InlineExecutor:
@@ -31,7 +34,10 @@ class InlineExecutor:
                         break
                     messages.put(worker.perform(job, partial(report, job.unit.unit_id)))
             finally:
-                worker.close()
+                try:
+                    worker.close()
+                except Exception:
+                    logger.warning("worker_not_closed", exc_info=True)
                 messages.put(None)
 
         thread = Thread(target=work, name="fabula-inline", daemon=True)

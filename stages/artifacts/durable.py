@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -12,6 +13,7 @@ _NO_LINK = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EACCES, errn
 _NO_STORAGE = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG}
 )
+_ASIDE = re.compile(r"\..+\.[0-9a-f]{32}")
 
 
 def storage_problem(error: OSError) -> str | None:
@@ -82,28 +84,31 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or, where there can be no link, make a copy; what is there already stays."""
+    """Give a file a second name, or, where there can be no link, make a copy, over what may lie there."""
     make_dir(target.parent)
+    aside = _aside(target)
     try:
-        os.link(source, target)
-    except FileExistsError:
-        return
-    except OSError as error:
-        if error.errno not in _NO_LINK:
-            raise
-        _copy(source, target)
+        try:
+            os.link(source, aside)
+        except OSError as error:
+            if error.errno not in _NO_LINK:
+                raise
+            _copy(source, aside)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)  # it is still there if both were one file already
     sync_dir(target.parent)
 
 
 def _copy(source: Path, target: Path) -> None:
-    aside = _aside(target)
-    try:
-        shutil.copyfile(source, aside)
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    shutil.copyfile(source, target)
+    with target.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def left_aside(folder: Path) -> list[Path]:
+    """Files below a folder that a kill has left under the name by which they were written."""
+    return sorted(path for path in folder.rglob(".*") if _ASIDE.fullmatch(path.name) and path.is_file())
 
 
 def _aside(path: Path) -> Path:

@@ -66,9 +66,14 @@ class ArtifactDir:
         """Half-written files; anything here may be deleted when no run is active."""
         return self.path / "staging"
 
+    @property
+    def scratches_dir(self) -> Path:
+        """One scratch folder a unit that has one."""
+        return self.path / "scratch"
+
     def scratch_dir(self, unit_id: str) -> Path:
         """What a unit keeps for itself over a kill; deleted when it commits."""
-        return self.path / "scratch" / unit_id
+        return self.scratches_dir / unit_id
 
 
 @dataclass(frozen=True, slots=True)

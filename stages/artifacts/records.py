@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stages.artifacts.hashing import pretty_json
@@ -121,8 +121,8 @@ def read_record(path: Path) -> CommitRecord:
             ),
             files=tuple(
                 CommittedFile(
-                    name=f["name"],
-                    path=f["path"],
+                    name=_inside(f["name"]),
+                    path=_inside(f["path"]),
                     size_bytes=f["bytes"],
                     hash=f["xxh3_128"],
                     members=tuple(Member(*member) for member in f["members"]),
@@ -136,3 +136,14 @@ def read_record(path: Path) -> CommitRecord:
             f"{path} is not a commit record ({type(error).__name__}: {error}); delete the file and run again: "
             "its unit will be redone"
         ) from error
+
+
+def _inside(path: str) -> str:
+    """The path, if it cannot leave the folder that it is joined to: an artifact may come from anywhere.
+
+    Raises:
+        ValueError: it can.
+    """
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"{path!r} does not stay in the artifact's folder")
+    return path

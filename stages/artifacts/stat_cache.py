@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 
 import pyarrow.parquet as pq
 
@@ -57,7 +58,7 @@ class FoundFile:
 def scan(folder: Path) -> Iterator[FoundFile]:
     """Every file below a folder, hidden ones and linked folders left out, in no particular order.
 
-    A link to nothing is a file, too: it cannot be read, and whoever asked for it should hear so.
+    A link to nothing, or to itself, is a file, too: it cannot be read, and whoever asked for it should hear so.
     """
     pending = [("", os.fspath(folder))]
     while pending:
@@ -68,11 +69,20 @@ def scan(folder: Path) -> Iterator[FoundFile]:
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     pending.append((f"{prefix}{entry.name}/", entry.path))
-                elif entry.is_dir():
+                    continue
+                stat = _stat(entry)
+                if S_ISDIR(stat.st_mode):
                     logger.warning("linked_folder_not_followed path=%s", prefix + entry.name)
                 else:
-                    stat = entry.stat(follow_symlinks=entry.is_file())
                     yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+def _stat(entry: "os.DirEntry[str]") -> os.stat_result:
+    """What an entry leads to; of a link that leads nowhere, the link itself."""
+    try:
+        return entry.stat()
+    except OSError:
+        return entry.stat(follow_symlinks=False)
 
 
 def look_at(folder: Path, path: str) -> FoundFile:

@@ -13,6 +13,7 @@ import numpy as np
 from stages.corpus.compose import VideoPlan
 from stages.corpus.settings import CorpusSettings
 from stages.corpus.steps import FILLERS, OPENERS, wordings
+from stages.text.timestamps import format_time
 
 LINE_CHARACTERS = 40
 HOLD_MS = 10
@@ -111,15 +112,9 @@ def _break_lines(sentence: Sequence[Word]) -> list[list[Word]]:
 
 def _timed(line: Sequence[Word]) -> str:
     """`now<00:00:01.200><c> word</c>`: every word but the first with its start."""
-    return line[0].text + "".join(f"<{_clock(word.start_ms)}><c> {word.text}</c>" for word in line[1:])
+    return line[0].text + "".join(f"<{format_time(word.start_ms)}><c> {word.text}</c>" for word in line[1:])
 
 
 def _cue(start_ms: int, end_ms: int, upper: str, lower: str) -> str:
     """One cue of two lines with the blank line after it."""
-    return f"{_clock(start_ms)} --> {_clock(end_ms)} {CUE_STYLE}\n{upper}\n{lower}\n\n"
-
-
-def _clock(time_ms: int) -> str:
-    """`hh:mm:ss.mmm`."""
-    minutes, milliseconds = divmod(time_ms, 60_000)
-    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+    return f"{format_time(start_ms)} --> {format_time(end_ms)} {CUE_STYLE}\n{upper}\n{lower}\n\n"

@@ -11,6 +11,8 @@ from stages.datasets.lines import without_suffix
 from stages.datasets.records import Annotations, DatasetVideo, MomentQuery
 
 CHUNK_S = 5.0
+NUM_CHUNKS = 6
+"""At most: the first 30 seconds of a video were annotated."""
 
 
 def read_didemo(path: Path, split: str) -> Annotations:
@@ -44,6 +46,8 @@ def read_didemo(path: Path, split: str) -> Annotations:
 
 def _moment(node: Node, source_id: str) -> MomentQuery:
     num_chunks = node["num_segments"].whole()
+    if not 1 <= num_chunks <= NUM_CHUNKS:
+        raise node["num_segments"].wrong(f"1 to {NUM_CHUNKS} chunks")
     times = node["times"].elements()
     if not times:
         raise node["times"].wrong("a [first, last] chunk of at least one annotator")

@@ -1,5 +1,7 @@
 """HowTo100M: instructional videos with automatic speech recognition.
 
+`align` reads one transcript a video, so that a changed one costs one unit; `write_transcripts` makes such of the files.
+
 Files: `caption.json` (stop words removed), `raw_caption.json` (untouched), `sentencified_htm_*.json` (TAN): one layout,
 {video: {start, end, text}}; the same as pickled JSON texts (VideoCLIP); `HowTo100M_v1.csv`, `task_ids.csv`.
 """
@@ -15,6 +17,7 @@ from stages.datasets.lines import read_lines, read_table
 from stages.datasets.pickled import load_pickled_list
 from stages.datasets.records import Caption, DatasetVideo
 from stages.errors import ConfigError
+from stages.text.webvtt import format_webvtt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,51 @@ def read_pickled_captions(path: Path) -> Iterator[SpokenVideo]:
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: {source_id}: is no JSON ({error})") from error
         yield _spoken(source_id, Node(path, value, None, source_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenTranscripts:
+    """What was written.
+
+    Attributes:
+        videos: files.
+        captions: in all of them.
+        skipped: entries without a text or a length.
+        silent: videos that have no other entry, and so no file.
+    """
+
+    videos: int
+    captions: int
+    skipped: int
+    silent: int
+
+
+def write_transcripts(path: Path, folder: Path) -> WrittenTranscripts:
+    """Write `<video>.vtt` of each video into folders named by the video's first two characters.
+
+    Args:
+        path: one of the JSON files, read as a stream, or VideoCLIP's pickled form (`.pkl`).
+        folder: is made.
+
+    Raises:
+        ConfigError: it is no such file, or a video's name is no file name.
+    """
+    spoken = read_pickled_captions(path) if path.suffix == ".pkl" else iterate_captions(path)
+    videos = captions = skipped = silent = 0
+    for video in spoken:
+        skipped += video.num_skipped
+        silent += not video.captions
+        if not video.captions:
+            continue
+        name = video.source_id
+        if "/" in name or name.startswith("."):
+            raise ConfigError(f"{path}: got the video {name!r}, expected a name that a file can have")
+        target = folder / name[:2] / f"{name}.vtt"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lines = ((caption.start_s or 0.0, caption.end_s or 0.0, caption.text) for caption in video.captions)
+        target.write_text(format_webvtt(lines), encoding="utf-8")
+        videos, captions = videos + 1, captions + len(video.captions)
+    return WrittenTranscripts(videos=videos, captions=captions, skipped=skipped, silent=silent)
 
 
 def _spoken(source_id: str, node: Node) -> SpokenVideo:

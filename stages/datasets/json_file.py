@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.errors import ConfigError
+from stages.text.encoding import is_utf8
 
 _SHOWN = 80  # characters of a wrong value in a message
 _LARGEST = 10**15  # beyond any time, count or id; a number of 400 digits is no float
@@ -31,7 +32,7 @@ class Node:
 
     def wrong(self, expected: str) -> ConfigError:
         """The error to raise when the value is not what a data set's files hold here."""
-        got = json.dumps(self.value, ensure_ascii=False)
+        got = json.dumps(self.value, ensure_ascii=False).encode(errors="backslashreplace").decode()
         return ConfigError(
             f"{self.where}: got {got[:_SHOWN]}{'...' if len(got) > _SHOWN else ''}, expected {expected}; "
             "take the file as it is distributed"
@@ -89,6 +90,8 @@ class Node:
         """
         if not isinstance(self.value, str) or not self.value.strip():
             raise self.wrong("a text that is not empty")
+        if not is_utf8(self.value):
+            raise self.wrong("a text without halves of characters (\\ud800 to \\udfff)")
         return self.value.strip()
 
     def number(self) -> float:
@@ -172,9 +175,11 @@ def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Make an object of a JSON parser's pairs.
 
     Raises:
-        ValueError: a key stands twice; the last one would win silently.
+        ValueError: a key stands twice (the last one would win silently), or holds half of a character.
     """
     found = dict(pairs)
+    if broken := [key for key in found if not is_utf8(key)]:
+        raise ValueError(f"the key {broken[0]!a} holds half of a character, expected a text")
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)

@@ -16,6 +16,7 @@ from stages.datasets.splits import TEST, TRAIN, VAL
 from stages.errors import ConfigError
 
 Layout = Literal["videos", "frames", "clips"]
+_MOST_CLASSES = 100_000  # where no file of classes says
 _NUMBERS: dict[Layout, int] = {"videos": 1, "frames": 2, "clips": 3}
 _SPLITS = {"train": TRAIN, "val": VAL, "validate": VAL, "test": TEST}
 
@@ -71,8 +72,8 @@ def read_action_list(path: Path, split: str, *, layout: Layout, class_names: Seq
             continue
         entry = _split(line, _NUMBERS[layout])
         label = entry.whole(-1)
-        if class_names and label >= len(class_names):
-            raise entry.wrong(str(label), f"a label from 0 to {len(class_names) - 1}")
+        if label >= (most := len(class_names) or _MOST_CLASSES):
+            raise entry.wrong(str(label), f"a label from 0 to {most - 1}")
         source_id = without_suffix(entry.fields[0])
         group = class_names[label] if class_names else str(label)
         names = (entry.fields[0], source_id)

@@ -220,12 +220,12 @@ def merged(name: str, parts: Sequence[Annotations]) -> Annotations:
     Raises:
         ConfigError: a video stands in two of them.
     """
-    owner: dict[str, str] = {}
-    for part in parts:
+    owner: dict[str, int] = {}
+    for number, part in enumerate(parts):
         for video in part.videos:
-            if owner.setdefault(video.source_id, part.name) != part.name:
+            if (first := owner.setdefault(video.source_id, number)) != number:
                 raise ConfigError(
-                    f"{name}: the video {video.source_id!r} is in {owner[video.source_id]} and in {part.name}, "
+                    f"{name}: the video {video.source_id!r} is in {parts[first].name} and in {part.name}, "
                     "expected in one; name files of one publication"
                 )
     listed = ("videos", "captions", "segments", "questions", "moments", "labelled", "tasks", "remarks")

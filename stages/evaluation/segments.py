@@ -10,13 +10,13 @@ from functools import cache
 
 import numpy as np
 
+from stages.datasets.didemo import NUM_CHUNKS
 from stages.datasets.records import MomentQuery
 from stages.evaluation.records import F64
 
 Segment = tuple[int, int]
 """First and last chunk, both inclusive, as the annotations give them."""
 
-NUM_CHUNKS = 6
 SINGLE = tuple((chunk, chunk) for chunk in range(NUM_CHUNKS))
 SEGMENTS: tuple[Segment, ...] = (
     *SINGLE,

@@ -6,7 +6,7 @@ What waits in between is bounded, so that memory depends on neither the length n
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -102,8 +102,8 @@ class Decoding:
         self._log = log
         self._max_attempts = max_attempts
         self._num_open = self._most_open = 0
-        self._drivers: Sequence[Future[None]] = ()
         self._num_driving = 0
+        self._bug: BaseException | None = None
         self._items: deque[Item] = deque()
         self._num_bytes = 0
         self._changed = threading.Condition()
@@ -113,21 +113,24 @@ class Decoding:
         """Let so many threads drive it."""
         self._num_driving = num_drivers
         self._most_open = _VIDEOS_AHEAD * num_drivers
-        self._drivers = [threads.submit(self._drive) for _ in range(num_drivers)]
+        for _ in range(num_drivers):
+            threads.submit(self._drive)
 
     def take(self, *, wait: bool = True) -> Item | None:
-        """Give the next item; None at the end, or if there is none yet and nobody wants to wait."""
+        """Give the next item; None at the end, or if there is none yet and nobody wants to wait.
+
+        A bug in a thread is raised here as soon as it is known: its file never ends, and others wait for that.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: self._items or not self._num_driving or not wait)
-            if self._items:
-                item = self._items.popleft()
-                self._num_bytes -= _num_bytes(item)
-                self._changed.notify_all()
-                return item
-        if not self._num_driving:
-            for driver in self._drivers:
-                driver.result()  # a bug in a thread is raised here
-        return None
+            self._changed.wait_for(lambda: self._items or self._bug or not self._num_driving or not wait)
+            if self._bug is not None:
+                raise self._bug
+            if not self._items:
+                return None
+            item = self._items.popleft()
+            self._num_bytes -= _num_bytes(item)
+            self._changed.notify_all()
+            return item
 
     def close_one(self) -> None:
         """Say that a file that has ended is dealt with: one more may be begun."""
@@ -156,6 +159,8 @@ class Decoding:
                     self._put(refused)
         except _Stopped:
             return
+        except BaseException as error:  # noqa: BLE001 - raised in `take`, by the thread that can do something about it
+            self._bug = error
         finally:
             with self._changed:
                 self._num_driving -= 1

@@ -68,12 +68,13 @@ class AttemptLog:
     def _lines(self) -> list[Mapping[str, Any]]:
         if not self._path.is_file():
             return []
-        text = self._path.read_text(encoding="utf-8")
+        content = self._path.read_bytes()
         # A kill may leave half a line at the end: it says nothing, and the next line must not join it.
-        if text and not text.endswith("\n"):
-            text = text[: text.rfind("\n") + 1]
-            self._path.write_text(text, encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            self._path.write_bytes(whole)
+        # Of bytes: str.splitlines would also cut at characters that may stand inside a message.
+        return [json.loads(line) for line in whole.splitlines()]
 
     def _append(self, line: Mapping[str, Any]) -> None:
         with self._lock, self._path.open("a", encoding="utf-8") as file:

@@ -5,6 +5,7 @@ A media folder is searched to any depth; a table (.csv) or a list (.txt) says wh
 """
 
 import csv
+import io
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -131,11 +132,15 @@ def _read_table(table: Path) -> Candidates:
 
 
 def _table_rows(table: Path) -> list[tuple[int, str, str]]:
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(_read_text(table), newline=""))
+    try:
         if "path" not in (reader.fieldnames or ()):
             raise ConfigError(f"{table}: the table has columns {reader.fieldnames}, expected a column 'path'")
         return [(reader.line_num, row["path"], row.get("source_id") or "") for row in reader]
+    except csv.Error as error:
+        raise ConfigError(
+            f"{table}, line {reader.line_num + 1}: this row is no CSV ({error}); mend its quotes"
+        ) from error
 
 
 def _read_list(listing: Path, frame_rate: float) -> Candidates:
@@ -157,7 +162,7 @@ def _read_list(listing: Path, frame_rate: float) -> Candidates:
 
 
 def _list_rows(listing: Path) -> Iterator[tuple[int, str, int]]:
-    for line, text in enumerate(listing.read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for line, text in enumerate(_read_text(listing).split("\n"), start=1):
         fields = text.split()
         if not fields:
             continue
@@ -166,14 +171,27 @@ def _list_rows(listing: Path) -> Iterator[tuple[int, str, int]]:
         yield line, fields[0], int(fields[1])
 
 
+def _read_text(table: Path) -> str:
+    try:
+        return table.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{table}: byte {error.start} is not UTF-8 ({error.reason}); save it as UTF-8") from error
+
+
 def _inside(table: Path, line: int, path: str) -> str:
     """The path in POSIX form, if it is inside the folder of the table or list."""
-    folder = table.parent
-    if not path or PurePosixPath(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve()):
+    if not path or not _leads_inside(table.parent, path):
         raise ConfigError(
             f"{table}, line {line}: path {path!r} is not inside the table's folder; write it relative to the table"
         )
     return PurePosixPath(path).as_posix()
+
+
+def _leads_inside(folder: Path, path: str) -> bool:
+    try:
+        return not PurePosixPath(path).is_absolute() and (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a link to itself; a NUL
+        return False
 
 
 def _stat(table: Path, line: int, path: str) -> FoundFile:

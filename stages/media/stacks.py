@@ -31,13 +31,15 @@ class ClipStacker:
 
         Args:
             table: (N, F) int64, for each clip the indices of its frames; ascending along both axes.
-            batch_size: clips that are given at once; the last ones of a video may be fewer.
+            batch_size: clips that are given at once; the last ones of a video may be fewer, and those before a change
+                of the pictures' size, in which a video's own size shows unless it is cropped.
         """
         self._table = table
         self._batch_size = batch_size
         self._open: deque[_OpenClip] = deque()
         self._num_begun = 0
         self._frames: Rgb | None = None  # of the batch in which the next clip begins
+        self._slot = 0  # its place there
         self._done: list[_OpenClip] = []
         self._last = -1
 
@@ -71,15 +73,18 @@ class ClipStacker:
     def _begin(self, picture: Rgb) -> None:
         """Open the clips whose first frame this is."""
         while self._num_begun < len(self._table) and self._table[self._num_begun, 0] <= self._last:
-            slot = self._num_begun % self._batch_size
-            if slot == 0 or self._frames is None:
+            if self._frames is None or self._slot == len(self._frames) or self._frames.shape[2:] != picture.shape:
                 count = min(self._batch_size, len(self._table) - self._num_begun)
-                self._frames = np.empty((count, self._table.shape[1], *picture.shape), np.uint8)
-            self._open.append(_OpenClip(self._table[self._num_begun], self._frames, slot))
+                self._frames, self._slot = np.empty((count, self._table.shape[1], *picture.shape), np.uint8), 0
+            self._open.append(_OpenClip(self._table[self._num_begun], self._frames, self._slot))
+            self._slot += 1
             self._num_begun += 1
 
     def _finish_clip(self) -> Iterator[ClipBatch]:
-        self._done.append(self._open.popleft())
+        clip = self._open.popleft()
+        if self._done and self._done[0].batch is not clip.batch:  # the pictures' size changed before that was full
+            yield self._take_batch()
+        self._done.append(clip)
         if len(self._done) == len(self._done[0].batch):
             yield self._take_batch()
 

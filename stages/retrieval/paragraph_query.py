@@ -6,12 +6,13 @@ punctuation. Nothing is guessed about abbreviations beyond a short list: who wan
 
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 from stages.errors import ConfigError
 
 _ENUMERATOR = re.compile(r"^(?:\d{1,3}[.)]|[-*•])\s+")
 _SENTENCE_END = re.compile(r"(?<=[.!?…؟۔।॥])[\"')\]]*\s+|(?<=[。！？])")
-_ABBREVIATION = re.compile(r"(?:^|\s)(?:e\.g|i\.e|mr|mrs|ms|dr|vs|approx|\d{1,3})\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"(?:(?:^|\s)(?:e\.g|i\.e|mr|mrs|ms|dr|vs|approx)|^\d{1,3})\.$", re.IGNORECASE)
 _HAS_WORD = re.compile(r"[^\W_]")
 
 
@@ -23,21 +24,22 @@ def split_sentences(text: str) -> list[str]:
     return [sentence for sentence in sentences if _HAS_WORD.search(sentence)]
 
 
-def read_sentences(path: Path) -> list[str]:
-    """The sentences of the text file at `path`.
+def read_sentences(source: Path | BinaryIO) -> list[str]:
+    """The sentences of a text file, or of an open stream such as standard input.
 
     Raises:
         ConfigError: it cannot be read, is not UTF-8 text, or holds no sentence.
     """
+    name = f"the paragraph file {source}" if isinstance(source, Path) else "the paragraph on standard input"
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        content = source.read_bytes() if isinstance(source, Path) else source.read()
+        sentences = split_sentences(content.decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"the paragraph file {path} cannot be read: {error.strerror}; give a text file") from error
+        raise ConfigError(f"{name} cannot be read: {error.strerror}; give a text file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"the paragraph file {path} is not UTF-8 text: byte {error.start} is not valid") from error
-    sentences = split_sentences(text)
+        raise ConfigError(f"{name} is not UTF-8 text: byte {error.start} is not valid") from error
     if not sentences:
-        raise ConfigError(f"the paragraph file {path} holds no sentence: write one sentence a line")
+        raise ConfigError(f"{name} holds no sentence: write one sentence a line")
     return sentences
 
 

@@ -19,6 +19,7 @@ from stages.retrieval.bundle import Bundle, IndexedVideo
 from stages.retrieval.moments import moment_around
 from stages.retrieval.results import Answer, Hit, ParagraphHit, SentenceSpan
 from stages.retrieval.vectors import VectorIndex, Vectors
+from stages.text.encoding import is_utf8
 
 if TYPE_CHECKING:
     from models.encoders.joint import JointEncoder
@@ -173,6 +174,8 @@ def _check_question(bundle: Bundle, k: int, texts: Sequence[str]) -> None:
         raise ConfigError(f"the number of hits must be at least 1, got {k}")
     if not texts or not all(text.strip() for text in texts):
         raise ConfigError("the query holds no words: give a sentence, the sentences of a paragraph, or a video's name")
+    if broken := [text for text in texts if not is_utf8(text)]:
+        raise ConfigError(f"the query {broken[0]!a} is no UTF-8: type it again, or set the terminal's encoding")
     bundle.require_windows()
 
 

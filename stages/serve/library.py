@@ -15,6 +15,9 @@ from stages.retrieval.search import search_like, search_paragraph, search_senten
 if TYPE_CHECKING:
     from models.encoders.joint import JointEncoder
 
+MOST_SENTENCES = 200
+"""Of a paragraph: memory and time grow with their number."""
+
 
 class UnknownVideo(ConfigError):
     """No video of the index has this id, or its file is not there to be played."""
@@ -57,9 +60,16 @@ class Library:
             return search_sentence(self.bundle, self.encoder, text, k=num_hits)
 
     def ask_paragraph(self, text: str, num_hits: int) -> Answer:
-        """The videos in which a paragraph's sentences happen in their order; see `search_paragraph`."""
+        """The videos in which a paragraph's sentences happen in their order; see `search_paragraph`.
+
+        Raises:
+            ConfigError: it has more sentences than a visitor may have aligned with every window of many videos.
+        """
+        sentences = split_sentences(text)
+        if len(sentences) > MOST_SENTENCES:
+            raise ConfigError(f"the paragraph has {len(sentences)} sentences, at most {MOST_SENTENCES} are answered")
         with self.asking:
-            return search_paragraph(self.bundle, self.encoder, split_sentences(text), k=num_hits)
+            return search_paragraph(self.bundle, self.encoder, sentences, k=num_hits)
 
     def ask_like(self, name: str, num_hits: int) -> Answer:
         """The videos that are most like one; see `search_like`."""

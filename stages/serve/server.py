@@ -20,7 +20,7 @@ def serve_forever(library: Library, *, host: str, port: int, on_ready: Callable[
         library: what is asked.
         host: address to listen on; other machines reach the server only if it is not a loopback one.
         port: 0 takes a free one.
-        on_ready: told the address once the socket listens.
+        on_ready: told the address once requests are answered and a signal stops the server in order.
 
     Raises:
         ConfigError: the address cannot be listened on.
@@ -31,9 +31,21 @@ def serve_forever(library: Library, *, host: str, port: int, on_ready: Callable[
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise ConfigError(f"serve: cannot listen on {host}:{port} ({reason}); give another --port or --host") from error
     app = create_app(library, hosts=_allowed_hosts(host))
+    url = f"http://{host}:{listening.getsockname()[1]}/"
     with listening, contextlib.suppress(KeyboardInterrupt):  # how somebody at the keyboard ends it
-        on_ready(f"http://{host}:{listening.getsockname()[1]}/")
-        uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listening])
+        _Server(uvicorn.Config(app, log_level="warning"), on_ready=lambda: on_ready(url)).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Says that it is ready once a signal stops it in order: not before uvicorn has its handlers in place."""
+
+    def __init__(self, config: uvicorn.Config, *, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
 
 
 def _allowed_hosts(host: str) -> list[str]:

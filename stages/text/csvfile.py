@@ -44,7 +44,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> list[CsvRow]:
     except BadTranscript as error:
         raise ConfigError(f"{path}: {error}") from error
     rows = _numbered_rows(path, text)
-    line, header = next(rows)
+    line, header = next(rows, (1, []))
     header = [column.strip() for column in header]
     if missing := [column for column in columns if column not in header]:
         raise ConfigError(

@@ -1,10 +1,19 @@
-"""Bytes of a text file -> text. UTF-8, or UTF-16 by its byte order mark; nothing is guessed."""
+"""Bytes of a text file -> text: UTF-8, or UTF-16 by its byte order mark; nothing is guessed."""
 
 import codecs
 
 from stages.errors import BadTranscript
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written down: what is no UTF-8 in a file name or a command line is a lone surrogate."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode_text(content: bytes, name: str) -> str:

@@ -16,7 +16,7 @@ from stages.text.timestamps import parse_time
 from stages.text.timing import place_words
 
 _TAG = re.compile(r"<(?P<time>\d[\d:.,]*)>|</?[A-Za-z][^<>]*>|</?>")
-_RUBY_READING = re.compile(r"<rt[^<>]*>.*?</rt>", re.DOTALL | re.IGNORECASE)
+_RUBY_READING = re.compile(r"<rt[^<>]*>(?:(?!</?rt).)*</rt>", re.DOTALL | re.IGNORECASE)
 _ASS_OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # `{\an8}`: a position, left by converters from ASS
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\ufeff\u00ad]")
 """Directions, breaks and marks; not the joiners between letters, which Persian and Indian scripts are spelt with."""

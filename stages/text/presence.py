@@ -19,7 +19,7 @@ def holds_narration(*, media_dir: Path, captions: Path | None) -> bool:
         True at the first transcript that holds a narration; a file that is no transcript does not count here.
     """
     if captions is not None and captions.is_file() and captions.suffix.lower() == ".csv":
-        return any(True for _ in read_table(captions))
+        return any(not row.problem for row in read_table(captions))
     folders = [media_dir, *([captions] if captions is not None and captions.is_dir() else [])]
     return any(_is_narrated(folder / file.path) for folder in folders for file in scan(folder))
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from stages.artifacts.stat_cache import scan
 from stages.errors import ConfigError
+from stages.text.encoding import is_utf8
 from stages.text.names import Match, Named, NameIndex
 from stages.text.readers import SUFFIXES
 from stages.text.table import TableRow, read_table
@@ -109,16 +110,8 @@ def _paths_beside(media_dir: Path, videos: Iterable[Named]) -> list[str]:
 
 
 def _is_transcript(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES) and not PurePosixPath(path).name.startswith(".") and _is_utf8(path)
-
-
-def _is_utf8(path: str) -> bool:
-    """Whether a name can be written down; one that cannot is nobody's stem, since the manifest escapes such names."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Whether a file counts; one whose name is no UTF-8 is nobody's, since the manifest escapes such names."""
+    return path.lower().endswith(SUFFIXES) and not PurePosixPath(path).name.startswith(".") and is_utf8(path)
 
 
 def _match(path: str, language: str, find: Callable[[str], Sequence[Match]]) -> tuple[Sequence[Match], int]:

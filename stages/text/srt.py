@@ -4,6 +4,7 @@ Numbers may be missing, wrong or repeated, blank lines may stand inside a text o
 have dots, and a position (`X1:40 X2:600`) may follow them.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from stages.errors import BadTranscript
@@ -12,6 +13,7 @@ from stages.text.timestamps import TimingProblem, parse_range
 from stages.text.webvtt import ARROW, read_cues
 
 _LINES_TO_SNIFF = 12
+_NUMBER = re.compile(r"\d{1,9}")
 
 
 def is_srt(text: str) -> bool:
@@ -47,7 +49,7 @@ def _cue_blocks(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     timings = [index for index, line in enumerate(lines) if ARROW in line]
     number: int | None = None
     for timing, following in zip(timings, [*timings[1:], None], strict=True):
-        if timing > 0 and lines[timing - 1].strip().isdecimal():
+        if timing > 0 and _NUMBER.fullmatch(lines[timing - 1].strip()):
             number = int(lines[timing - 1])
         end = len(lines) if following is None else following
         if following is not None and _is_number(lines, following - 1, timing, number):
@@ -58,6 +60,6 @@ def _cue_blocks(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _is_number(lines: Sequence[str], index: int, timing: int, number: int | None) -> bool:
     """Whether a line is the next cue's number: digits below a blank line, or the number that is due."""
     line = lines[index].strip()
-    if index <= timing or not line.isdecimal():
+    if index <= timing or not _NUMBER.fullmatch(line):
         return False
     return not lines[index - 1].strip() or (number is not None and int(line) == number + 1)

@@ -28,6 +28,12 @@ def parse_time(text: str) -> float | None:
     return float(f"{hours * 3600 + minutes * 60 + seconds}.{match[4] or 0}")
 
 
+def format_time(time_ms: int) -> str:
+    """`hh:mm:ss.mmm` of whole milliseconds."""
+    minutes, milliseconds = divmod(time_ms, 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}.{milliseconds % 1000:03d}"
+
+
 def parse_range(line: str) -> tuple[float, float] | TimingProblem:
     """The interval of a cue's timing line; what follows the second time (cue settings) is ignored.
 

@@ -6,13 +6,14 @@ blocks and cue settings are passed over; a cue whose timing cannot be read is le
 from its cue, as when an editor has stripped the lone space that YouTube puts into the first line.
 """
 
+import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from stages.errors import BadTranscript
 from stages.text.markup import payload_words
 from stages.text.records import Cue, Transcript
-from stages.text.timestamps import TimingProblem, parse_range
+from stages.text.timestamps import TimingProblem, format_time, parse_range
 
 ARROW = "-->"
 _SIGNATURE = re.compile(r"WEBVTT(?=[ \t]|$)")
@@ -84,3 +85,17 @@ def _cue_blocks(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 def _is_identifier(lines: Sequence[str], index: int) -> bool:
     """Whether a line is the identifier of the cue whose timing line follows."""
     return index + 1 < len(lines) and ARROW in lines[index + 1]
+
+
+def format_webvtt(lines: Iterable[tuple[float, float, str]]) -> str:
+    """Lay timed lines out as a WebVTT file, one cue each.
+
+    Args:
+        lines: (start_s, end_s, text), the text on one line; times become milliseconds, and a cue lasts one at least.
+    """
+    cues = []
+    for start_s, end_s, text in lines:
+        start_ms = round(1000 * start_s)
+        end_ms = max(round(1000 * end_s), start_ms + 1)
+        cues.append(f"\n{format_time(start_ms)} --> {format_time(end_ms)}\n{html.escape(text, quote=False)}\n")
+    return "WEBVTT\n" + "".join(cues)

@@ -29,6 +29,7 @@ OPTIONS = {
     "run": ["--config", "--executor", "--json", "--only", "--rehash", "--set", "--until"],
     "status": ["--config", "--json", "--set"],
     "doctor": ["--config", "--full", "--json", "--seconds", "--set"],
+    "import captions": ["--json", "--to"],
     "import checkpoint": ["--json", "--to", "--tokenizer"],
     "import features": ["--backbone", "--config", "--json", "--rate", "--set", "--suffix"],
     "verify": ["--compare", "--config", "--json", "--set"],

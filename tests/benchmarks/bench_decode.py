@@ -30,6 +30,8 @@ from tests.benchmarks.straightforward import filters
 from tests.media import remux, run_ffmpeg
 from tests.mutations import noise_in_the_middle
 
+pytestmark = pytest.mark.timeout(3600)
+
 DECODERS = ("pyav", "decord", "ffmpeg", "torchcodec")
 SECONDS, LOOPS = 30, 20
 

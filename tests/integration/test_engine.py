@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
 from stages.errors import FabulaError
-from tests.toy_stages import Count, CountConfig, Relay, RelayConfig, Sum, SumConfig
+from tests.toy_stages import Count, CountConfig, CountWorker, Relay, RelayConfig, Sum, SumConfig
 
 
 @pytest.fixture
@@ -139,6 +140,21 @@ def test_a_full_disk_is_no_bug(tmp_path: Path, words: Path, kind: str) -> None:
         run(tmp_path / "store", words, executor=executor)
     (words / "a.txt").write_text("one")
     assert run(tmp_path / "store", words).totals["letters"]["successes"] == 4
+
+
+def test_a_worker_that_cannot_be_closed_stops_nothing(
+    tmp_path: Path, words: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def close(_: CountWorker) -> None:
+        raise RuntimeError("it will not end")
+
+    monkeypatch.setattr(CountWorker, "close", close)
+    results: list[Outcome] = []
+    thread = threading.Thread(target=lambda: results.append(run(tmp_path / "store", words)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert [outcome.totals["letters"]["successes"] for outcome in results] == [4]
+    assert "it will not end" in caplog.text
 
 
 def test_a_transient_error_leaves_the_unit_open_and_nothing_sealed(tmp_path: Path, words: Path) -> None:

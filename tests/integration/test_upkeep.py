@@ -1,24 +1,25 @@
 """Keeping a store: what prune may delete and when, what verify says, and two runs at once."""
 
+import fcntl
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
-from pipeline.events import read_events
+from pipeline.events import EventLog, read_events
 from pipeline.executors.inline import InlineExecutor
-from pipeline.locks import unused, used
+from pipeline.locks import is_taken, unused, used
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
 from pipeline.runs import list_runs, start_run
 from pipeline.upkeep import delete, find_garbage, newest_artifacts, verify_artifacts
 from stages.artifacts.layout import DOOMED, Store
-from stages.contract import Stage
+from stages.contract import Failure, Out, Stage, Unit
 from stages.errors import TransientError
-from tests.toy_stages import Count, CountConfig, Sum, SumConfig
+from tests.toy_stages import Count, CountConfig, CountWorker, Sum, SumConfig
 
 LABELS = ("letters", "total")
 
@@ -110,6 +111,38 @@ def test_a_kill_in_the_middle_of_a_deletion_leaves_no_artifact_that_looks_whole(
     assert not left.exists()
 
 
+def test_what_kills_leave_in_an_artifact_that_is_needed_is_garbage(tmp_path: Path, words: Path) -> None:
+    root = tmp_path / "store"
+    letters = run_both(root, words).artifacts["letters"].directory
+    half_deleted = letters.path / f"{DOOMED}staging-0"
+    for folder in (
+        half_deleted,
+        letters.staging_dir / "00000.x",
+        letters.scratch_dir("00000"),
+        letters.scratch_dir("9"),
+    ):
+        folder.mkdir(parents=True)
+    half_copied = letters.path / f".table.txt.{'0' * 32}"
+    half_copied.write_bytes(b"abc")
+    garbage = find_garbage(Store(root))
+    assert garbage == [half_copied, half_deleted, letters.staging_dir, letters.scratch_dir("00000")]  # unit 9 is open
+    delete(garbage)
+    assert find_garbage(Store(root)) == []
+
+
+def test_a_log_is_marked_while_others_ask_whether_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    with path.open("w") as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        waiting = threading.Timer(0.2, asking.close)
+        waiting.start()
+        log = EventLog(path)
+        waiting.join()
+    assert is_taken(path)
+    log.close()
+    assert not is_taken(path)
+
+
 def test_a_store_at_work_is_not_pruned(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     with used(store), used(store), pytest.raises(TransientError, match="a run is at work"), unused(store):
@@ -121,6 +154,7 @@ def test_a_store_at_work_is_not_pruned(tmp_path: Path) -> None:
 def test_what_verify_says_to_delete_mends_an_adopted_file(tmp_path: Path, words: Path) -> None:
     root = tmp_path / "store"
     run_both(root, words)
+    before = (words / "f.txt").read_text()
     (words / "f.txt").write_text("new")
     letters = run_both(root, words).artifacts["letters"]
     path = letters.paths("table.txt")[0]
@@ -132,6 +166,10 @@ def test_what_verify_says_to_delete_mends_an_adopted_file(tmp_path: Path, words:
     run_both(root, words)
     assert path.read_bytes() == whole
     assert verify_artifacts([letters])["problems"] == []
+    (words / "f.txt").write_text(before)  # the artifact of before still has the damaged file, without a record
+    again = run_both(root, words).artifacts["letters"]
+    assert again.directory != letters.directory
+    assert verify_artifacts([again])["problems"] == []
 
 
 def test_a_unit_whose_files_are_gone_is_made_again_rather_than_adopted(tmp_path: Path, words: Path) -> None:
@@ -142,8 +180,20 @@ def test_a_unit_whose_files_are_gone_is_made_again_rather_than_adopted(tmp_path:
     assert Counter(event["event"] for event in _events(root))["unit_adopted"] == 1
 
 
-def test_two_runs_at_once_tell_of_each_unit_once(tmp_path: Path, words: Path) -> None:
+def test_runs_at_once_do_and_tell_of_each_unit_once(
+    tmp_path: Path, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "store"
+    done: list[str] = []
+    process = CountWorker.process
+
+    def counted(worker: CountWorker, unit: Unit, out: Out) -> Iterable[Failure]:
+        done.append(unit.unit_id)
+        assert not list(out.scratch_dir("letters").glob("mine"))  # nobody else is in it
+        (out.scratch_dir("letters") / "mine").touch()
+        return process(worker, unit, out)
+
+    monkeypatch.setattr(CountWorker, "process", counted)
     outcomes: list[Outcome] = []
 
     def work() -> None:
@@ -155,6 +205,8 @@ def test_two_runs_at_once_tell_of_each_unit_once(tmp_path: Path, words: Path) ->
     for thread in threads:
         thread.join()
     assert [outcome.totals["letters"]["successes"] for outcome in outcomes] == [6, 6, 6]
+    assert sorted(done) == [f"{number:05d}" for number in range(6)]
+    assert find_garbage(Store(root)) == []
     run_both(root, words, per_unit=1)
     told = Counter((event["artifact"], event["unit"]) for event in _events(root) if event["event"] == "unit_committed")
     assert set(told.values()) == {1}

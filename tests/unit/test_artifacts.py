@@ -1,6 +1,7 @@
 """Staged files, shards and tables: atomic, the same bytes, opened by vanilla libraries."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -133,3 +134,14 @@ def test_tables_keep_vectors_beside_their_ids(tmp_path: Path) -> None:
     path.write_bytes(b"no table")
     with pytest.raises(Corrupt, match="not a Parquet"):
         read_table(path)
+
+
+@pytest.mark.parametrize("field", ["name", "path"])
+@pytest.mark.parametrize("path", ["../../outside", "/etc/passwd", "shards/../../x"])
+def test_a_record_from_elsewhere_names_nothing_outside_of_its_folder(tmp_path: Path, field: str, path: str) -> None:
+    record = commit_shard(tmp_path).commit_path("00000")
+    raw = json.loads(record.read_bytes())
+    raw["files"][0][field] = path
+    record.write_text(json.dumps(raw))
+    with pytest.raises(Corrupt, match="does not stay in the artifact's folder"):
+        read_record(record)

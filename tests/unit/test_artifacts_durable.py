@@ -24,13 +24,15 @@ def test_where_there_is_no_link_a_copy_is_made(tmp_path: Path, monkeypatch: pyte
     assert [path.read_bytes() for path in (tmp_path / "deep").iterdir()] == [b"features"]
 
 
-def test_a_link_is_a_second_name_and_replaces_nothing(tmp_path: Path) -> None:
+def test_a_link_is_a_second_name_and_replaces_what_lay_there(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(b"new")
     link_or_copy(tmp_path / "source", tmp_path / "target")
     assert (tmp_path / "target").samefile(tmp_path / "source")
     (tmp_path / "there").write_bytes(b"old")
-    link_or_copy(tmp_path / "source", tmp_path / "there")
-    assert (tmp_path / "there").read_bytes() == b"old"
+    for _ in range(2):
+        link_or_copy(tmp_path / "source", tmp_path / "there")
+        assert (tmp_path / "there").samefile(tmp_path / "source")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target", "there"]
 
 
 def test_publishing_without_links_still_never_replaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

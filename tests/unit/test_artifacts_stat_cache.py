@@ -58,3 +58,11 @@ def test_what_cannot_be_read_is_tried_again(reader: Reader) -> None:
     (reader.folder / "pipe.mp4").unlink()
     (reader.folder / "pipe.mp4").write_bytes(b"now a file")
     assert reader.read(".mp4")[0]["pipe.mp4"] == hash_bytes(b"now a file")
+
+
+def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(reader: Reader) -> None:
+    (reader.folder / "round.mp4").symlink_to("round.mp4")
+    (reader.folder / "gone.mp4").symlink_to("nowhere")
+    hashes, _ = reader.read(".mp4")
+    assert hashes["round.mp4"] == hashes["gone.mp4"] == ""
+    assert len(hashes) == 4

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.commands import import_captions
 from stages.datasets import activitynet, coin, crosstask, hmdb51, howto100m, json_stream, kinetics, msrvtt, youcook2
 from stages.datasets.action_classes import read_class_names
 from stages.datasets.records import Annotations, DatasetVideo, Task, by_class
+from stages.errors import ConfigError
+from stages.text.readers import parse_transcript
 
 
 def write(path: Path, content: object) -> Path:
@@ -198,6 +201,29 @@ def test_howto100m_pickled_captions(tmp_path: Path) -> None:
     path = tmp_path / "raw_caption.pkl"
     path.write_bytes(pickle.dumps({name: json.dumps(video) for name, video in SPOKEN.items()}))
     check_spoken(list(howto100m.read_pickled_captions(path)))
+
+
+@pytest.mark.parametrize("name", ["raw_caption.json", "raw_caption.pkl"])
+def test_howto100m_captions_become_transcripts(tmp_path: Path, name: str) -> None:
+    """What is said comes back by the reader of `align`, arrows and ampersands too."""
+    spoken = {**SPOKEN, "-w": {"start": [1.25], "end": [1.2501], "text": ["a --> b <i> & c"]}}
+    path = tmp_path / name
+    if path.suffix == ".pkl":
+        path.write_bytes(pickle.dumps({video: json.dumps(found) for video, found in spoken.items()}))
+    else:
+        path.write_text(json.dumps(spoken))
+    counts = import_captions(path, tmp_path / "out")
+    assert counts == {"videos": 2, "captions": 3, "skipped": 2, "silent": 1}
+    assert [found.relative_to(tmp_path / "out").as_posix() for found in sorted((tmp_path / "out").rglob("*.vtt"))] == [
+        "-w/-w.vtt", "v1/v1.vtt",
+    ]  # fmt: skip
+    cues = parse_transcript((tmp_path / "out" / "v1" / "v1.vtt").read_bytes(), "v1.vtt").cues
+    assert [(cue.start_s, cue.end_s, cue.text) for cue in cues] == [(0.5, 2.0, "so we mix"), (5.0, 6.0, "stir")]
+    (cue,) = parse_transcript((tmp_path / "out" / "-w" / "-w.vtt").read_bytes(), "-w.vtt").cues
+    assert (cue.start_s, cue.end_s, cue.text) == (1.25, 1.251, "a --> b <i> & c")
+    (tmp_path / "bad.json").write_text(json.dumps({"../x": {"start": [0], "end": [1], "text": ["a"]}}))
+    with pytest.raises(ConfigError, match=r"got the video '\.\./x', expected a name that a file can have"):
+        import_captions(tmp_path / "bad.json", tmp_path / "other")
 
 
 def test_howto100m_lists(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from stages.datasets import (
     youcook2,
 )
 from stages.datasets.action_classes import read_class_names
+from stages.datasets.action_sets import ActionLists
 from stages.errors import ConfigError
 
 Reader = Callable[[Path], Any]
@@ -49,6 +50,10 @@ def read_spoken(path: Path) -> Any:
 
 def read_videos(path: Path) -> Any:
     return kinetics.read_action_list(path, "val", layout="videos", class_names=("a", "b"))
+
+
+def read_unnamed(path: Path) -> Any:
+    return kinetics.read_action_list(path, "val", layout="videos")
 
 
 def read_ucf_classes(path: Path) -> Any:
@@ -91,6 +96,9 @@ CASES: list[tuple[Reader, str, str]] = [
     (read_moments, "[" + MOMENT % "[2, 6]" + "]", ": [0].times[0]: got [2, 6]"),
     (read_moments, "[" + MOMENT % "[1, 1]" + "," + MOMENT % "[1, 1]" + "]", ": [1]: the annotation_id '1' stands at"),
     (read_moments, "[" + MOMENT % "" + "]", ": [0].times: got []"),
+    (read_moments, "[" + MOMENT.replace("6", "7") % "[1, 6]" + "]", ": [0].num_segments: got 7, expected 1 to 6"),
+    (read_moments, "[" + MOMENT.replace('"x"', r'"x \ud800"') % "[1, 1]" + "]", ': [0].description: got "x \\ud800"'),
+    (youcook2.read_youcook2, r'{"database": {"\ud800": {}}}', r": the key '\ud800' holds half of a character"),
     (
         read_paragraphs,
         '{"v_a": {"duration": 9, "timestamps": [[0, 1]], "sentences": []}}',
@@ -123,6 +131,7 @@ CASES: list[tuple[Reader, str, str]] = [
     (lambda path: fewshot.read_fewshot("x", {"train": path}), "a/v1\nb/v1\n", ":2: the video 'v1' stands at"),
     (hmdb51.read_hmdb51, "video_id,label,split1\na.avi,x_test,3\n", ":2: got 'a.avi' in '3'"),
     (read_videos, "p.mp4 1\nq.mp4 2\n", ":2: got '2', expected a label from 0 to 1"),
+    (read_unnamed, f"p.mp4 {'9' * 15}\n", ":1: got '999999999999999', expected a label from 0 to 99999"),
     (read_videos, "p.mp4\n", ":1: got 'p.mp4', expected a path and 1 numbers"),
     (read_videos, " \n", ": is no list"),
     (read_class_names, "a\n\nb\n", ":2: got '', expected the name of a class"),
@@ -180,6 +189,16 @@ def test_crosstask_step_that_the_task_has_not(tmp_path: Path) -> None:
         crosstask.read_crosstask(videos=videos, tasks=tasks, annotations_dir=tmp_path)
     with pytest.raises(ConfigError, match="the task '1'"):
         crosstask.read_crosstask(videos=videos, tasks=(), annotations_dir=tmp_path)
+
+
+def test_a_video_in_two_lists_of_one_name(tmp_path: Path) -> None:
+    named = {}
+    for split in ("train", "val"):
+        named[split] = tmp_path / split / "list.txt"
+        named[split].parent.mkdir()
+        named[split].write_text("a/p.mp4 0\n")
+    with pytest.raises(ConfigError, match="the video 'p' is in list and in list, expected in one"):
+        ActionLists(name="kinetics", **named).read()
 
 
 def test_msrvtt_list_of_other_data(tmp_path: Path) -> None:

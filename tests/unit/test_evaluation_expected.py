@@ -48,6 +48,12 @@ def test_the_shipped_file_is_whole() -> None:
                 assert (value >= 1) if metric in RANKS else (in_per_cent(metric) and 0 < value < 100), (name, row)
     assert tables["full-video-removed-otam"].methods["VideoCLIP, third-party run"].values == (78.67, 97.48, 98.62)
     assert tables["youcook2-clips-zero-shot"].methods["VideoCLIP"].values == (22.7, 50.4, 63.1)
+    vclr = {table.protocol: table for table in tables.values() if "VCLR" in table.methods}
+    assert {protocol: vclr[protocol].metrics for protocol in vclr} == {
+        "linear_probe": ("top-1",), "video_to_video": ("R@1",), "fine_tuning": ("top-1",),
+        "action_proposals": ("AR@100", "AUC"),
+    }  # fmt: skip
+    assert vclr["action_proposals"].methods["VCLR"].values == (73.8, 65.5)
 
 
 def metrics(value: float, *, legacy: float | None = None) -> dict[str, object]:

@@ -61,6 +61,29 @@ def test_companions_are_no_videos(tmp_path: Path) -> None:
     assert [file.path for file in find_candidates(tmp_path).files] == ["a.mp4", "b", "c.weird", "sub/d.MKV"]
 
 
+def test_a_file_that_is_called_like_the_id_of_another_gets_one_of_its_own() -> None:
+    members = assign({"clip-bbbbbbbbbbbb.mp4": "c" * 32, "d1/clip.mp4": "a" * 32, "d2/clip.mp4": "b" * 32})
+    assert [member.video_id for member in members] == ["clip-bbbbbbbbbbbb", "clip", "clip-bbbbbbbbbbbbb"]
+    assert len(make_video_id("s" * 70, "5" * 32, {"s" * 51 + "-" + "5" * 12})) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("videos.csv", b"path\ncaf\xe9.mp4\n", r"videos\.csv: byte 8 is not UTF-8"),
+        ("list.txt", b"caf\xe9 10 1\n", r"list\.txt: byte 3 is not UTF-8"),
+        ("videos.csv", b"path\na\0b.mp4\n", r"videos\.csv, line 2: "),
+        ("videos.csv", b"path\nround.mp4\n", r"videos\.csv, line 2: "),
+        ("videos.csv", b"path\n" + b"x" * 200_000, r"videos\.csv, line 2: this row is no CSV"),
+    ],
+)
+def test_a_table_that_is_none_is_one_clear_message(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / "round.mp4").symlink_to("round.mp4")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        find_candidates(tmp_path / name, 25.0)
+
+
 @pytest.mark.parametrize("path", ["../x.mp4", "/etc/passwd", "", "missing.mp4"])
 def test_a_table_may_not_leave_its_folder(tmp_path: Path, path: str) -> None:
     (tmp_path / "x.mp4").touch()

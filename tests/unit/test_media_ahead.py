@@ -1,9 +1,11 @@
 """Decoding ahead: order, attempts, quarantine, and an early end."""
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,8 @@ from stages.media.ahead import DecodeCrew, Decoded, Item, Job, Refused
 from stages.media.attempts import AttemptLog
 from stages.media.consumers import GridConsumer
 from stages.media.geometry import Geometry
+from stages.media.makers import ThumbnailMaker
+from stages.media.passes import Passes
 from stages.media.process import IsolationSettings
 from stages.media.ring import RING_BYTES
 from tests.media import Numbered, make_video
@@ -179,3 +183,35 @@ def test_a_bug_in_the_thread_reaches_the_consumer(files: list[Path], tmp_path: P
     settings = IsolationSettings(preload=("no_such_module",))
     with pytest.raises(RuntimeError, match="did not start"):
         decode(jobs(files), settings, AttemptLog(tmp_path / "l"), max_attempts=1)
+
+
+def test_a_bug_over_one_of_many_files_stops_all_of_them(files: list[Path], tmp_path: Path) -> None:
+    good, bad, _ = files
+    many = [*jobs([bad], "mistaken"), *(replace(job, input_id=f"v{n}") for n, job in enumerate(jobs([good]) * 20))]
+
+    raised: list[BaseException] = []
+
+    def make_all() -> None:
+        log = AttemptLog(tmp_path / "log.jsonl")
+        try:
+            with DecodeCrew(SETTINGS, 2) as crew, crew.decode(many, log, max_attempts=2) as decoding:
+                maker = ThumbnailMaker(consumer=CONSUMER, about={})
+                list(Passes([maker], decoding).run([job.input_id for job in many]))
+        except RuntimeError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=make_all, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert ["no_such_name" in str(error) for error in raised] == [True]
+
+
+def test_messages_may_hold_any_character(tmp_path: Path) -> None:
+    log = AttemptLog(tmp_path / "log.jsonl")
+    log.begin("v")
+    log.end("v", "crashed", "a\u2028b", "c\x85d")
+    log.begin("w")
+    again = AttemptLog(tmp_path / "log.jsonl")
+    assert (again.num_counted("v"), again.last_death("v")) == (1, ("crashed", "a\u2028b"))
+    (tmp_path / "torn.jsonl").write_bytes((tmp_path / "log.jsonl").read_bytes() + '{"input": "ü'.encode()[:-1])
+    assert AttemptLog(tmp_path / "torn.jsonl").num_counted("v") == 1

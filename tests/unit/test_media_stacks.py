@@ -76,3 +76,13 @@ def test_spread_frames_lie_in_the_middles_of_equal_parts() -> None:
     assert plan.times.tolist() == [1.25, 3.75, 6.25, 8.75]
     assert plan.spans.tolist() == [[0.0, 2.5], [2.5, 5.0], [5.0, 7.5], [7.5, 10.0]]
     assert plan.table.tolist() == [[0], [1], [2], [3]]
+
+
+def test_pictures_of_another_size_begin_another_batch() -> None:
+    sizes = [2, 2, 2, 4, 4, 2]
+    frames = [np.full((2, size, 3), number, np.uint8) for number, size in enumerate(sizes)]
+    stacker = ClipStacker(np.arange(6)[:, None], 2)
+    batches = [*stacker.add(0, frames, [False] * 5 + [True]), *stacker.finish()]
+    assert numbers(batches) == [[0], [1], [2], [3], [4], [5]]
+    assert [batch.clips.shape[:4] for batch in batches] == [(2, 1, 2, 2), (1, 1, 2, 2), (2, 1, 2, 4), (1, 1, 2, 2)]
+    assert damaged(batches) == [False] * 5 + [True]

@@ -7,6 +7,7 @@ import pytest
 
 from stages.datasets.records import Question
 from stages.evaluation.protocols.multiple_choice import shares_right
+from stages.evaluation.protocols.whole_paragraph_retrieval import mean_vectors
 from tests.benchmark_samples import CorpusConfig, SmallBenchmarks, metrics_of, outcomes_of, scores_of, write_json
 from tests.training_samples import STEPS
 
@@ -44,6 +45,14 @@ def test_a_whole_paragraph_finds_its_video(small: SmallBenchmarks, tmp_path: Pat
         assert scores["R@1"]["value"] >= 5 / 6
         assert scores["R@1"]["legacy"] == scores["R@1"]["value"]  # no ties
         assert metrics["protocols"][protocol]["gallery_size"] == 6
+
+
+def test_means_of_unit_vectors_have_unit_length() -> None:
+    steady, varied = np.array([[1.0, 0.0]] * 2, np.float32), np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    asked = np.array([0.8, 0.6], np.float32)
+    (of_steady, of_varied) = mean_vectors([steady, varied], normalised=True) @ asked
+    assert of_varied > of_steady  # it is the nearer one, whatever its windows differ among themselves
+    assert mean_vectors([2 * steady, varied], normalised=False).tolist() == [[2.0, 0.0], [0.5, 0.5]]
 
 
 def questions(path: Path) -> str:

@@ -1,5 +1,7 @@
 """A paragraph as users write it."""
 
+import io
+
 import pytest
 
 from stages.errors import ConfigError
@@ -15,6 +17,7 @@ from stages.retrieval.paragraph_query import read_sentences, split_sentences
         ("Add 2.5 cups, e.g. of milk. Stir.", ["Add 2.5 cups, e.g. of milk.", "Stir."]),
         ("1. Crack the eggs\n2) Whisk\n- Fry", ["Crack the eggs", "Whisk", "Fry"]),
         ("1. Crack the eggs. 2. Whisk.", ["Crack the eggs.", "Whisk."]),
+        ("Heat it to 350. Stir it.", ["Heat it to 350.", "Stir it."]),  # a number that ends a sentence
         ('He says "stop." Then he goes.', ['He says "stop.', "Then he goes."]),
         ("倒牛奶。搅拌。", ["倒牛奶。", "搅拌。"]),
         ("one sentence", ["one sentence"]),
@@ -42,3 +45,11 @@ def test_a_file_that_is_no_paragraph_is_named(tmp_path, content: bytes | None, m
         path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         read_sentences(path)
+
+
+def test_standard_input_is_read_like_a_file() -> None:
+    assert read_sentences(io.BytesIO("\ufeffPour.\nStir it, café.".encode())) == ["Pour.", "Stir it, café."]
+    with pytest.raises(ConfigError, match="on standard input is not UTF-8 text: byte 3"):
+        read_sentences(io.BytesIO(b"caf\xe9"))
+    with pytest.raises(ConfigError, match="on standard input holds no sentence"):
+        read_sentences(io.BytesIO(b" .\n"))

@@ -221,3 +221,9 @@ def test_an_empty_index_and_another_encoder_are_refused(bundle: Bundle, tmp_path
     other.description = "another"
     with pytest.raises(SchemaMismatch, match="'another'"):
         search_paragraph(bundle, other, ["pour"])
+
+
+def test_a_question_that_is_no_text_is_one_clear_message(bundle: Bundle) -> None:
+    for ask in (search_sentence, lambda *rest: search_paragraph(*rest[:2], [rest[2]])):
+        with pytest.raises(ConfigError, match=r"'caf\\udce9' is no UTF-8"):
+            ask(bundle, ENCODER, "caf\udce9")

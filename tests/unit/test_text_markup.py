@@ -41,3 +41,8 @@ def test_a_time_before_white_space_belongs_to_the_next_word() -> None:
 def test_a_tag_that_is_no_time_is_dropped() -> None:
     words = payload_words("a<99:99:99> b", 0.0, 1.0)
     assert [(word.text, word.stamped) for word in words] == [("a", False), ("b", False)]
+
+
+def test_readings_that_never_end_are_text() -> None:
+    # Each of them was once looked for to the end of the text, which took minutes.
+    assert [word.text for word in payload_words("a<rt>b<rt>c</rt>d" + "<rt>" * 50_000, 0.0, 1.0)] == ["abd"]

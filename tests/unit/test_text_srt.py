@@ -30,6 +30,12 @@ def test_a_text_of_digits_is_text_unless_it_is_the_next_number() -> None:
     assert texts(text) == ["in 1999", "b"]
 
 
+def test_a_line_of_thousands_of_digits_is_no_number() -> None:
+    digits = "1" * 5000
+    text = f"{digits}\n00:01,000 --> 00:02,000\na\n\n{digits}\n00:02,000 --> 00:03,000\nb\n"
+    assert texts(text) == [f"a {digits}", "b"]
+
+
 def test_a_cue_without_text_before_another() -> None:
     assert texts("1\n00:01,000 --> 00:02,000\n\n2\n00:02,000 --> 00:03,000\nb\n") == ["", "b"]
 

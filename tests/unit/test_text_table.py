@@ -51,6 +51,7 @@ def test_a_malformed_row_names_file_line_and_column(tmp_path: Path, row: str, me
     ("text", "message"),
     [
         ("", "empty file"),
+        (",,\n", "got the columns '', expected video,start_s,end_s,text"),
         (
             "video,text\nx,a\n",
             "got the columns 'video,text', expected video,start_s,end_s,text; lacking: start_s, end_s",

@@ -18,31 +18,23 @@ from stages.errors import ConfigError
 from stages.train import Train, TrainConfig, WorkersConfig
 from stages.training.batch_encoder import BatchEncoder, cut_window, mean_states
 from stages.training.choice import EncoderSettings
-from stages.training.objectives.base import Opening
 from stages.training.row_windows import row_windows
-from stages.training.tasks.annotated import AnnotatedTask
-from stages.training.team import ALONE, Part
-from tests.objective_samples import config_of, inputs_of, objective_of
+from stages.training.task import Task
+from stages.training.team import Part
+from tests.objective_samples import config_of, inputs_of, objective_of, open_task
 from tests.training_samples import DIM, STEPS, do, make_features, rows_of
 
 
-def open_task(name: str, inputs: Inputs, **changes: Any) -> AnnotatedTask[Any]:
-    root = inputs.store.root
-    objective = objective_of(name, root).model_copy(update=changes)
-    config = config_of(name, root, objective=objective)
-    (unit,) = Train(config).units(inputs)
-    opening = Opening(
-        artifacts={label: inputs[label] for label in objective.reads},
-        video_ids=unit.payload["video_ids"], payload=unit.payload["material"],
-        start=config.start, tokenizer=None, seed=0, accumulate=1, team=ALONE, sharers=ALONE,
-    )  # fmt: skip
-    task: Any = objective.open(opening)
+def opened(name: str, inputs: Inputs, **changes: Any) -> Task[Any]:
+    """A task with other settings, in its first epoch."""
+    objective = objective_of(name, inputs.store.root).model_copy(update=changes)
+    task = open_task(name, inputs, objective=objective)
     task.source.begin_epoch(0)
     return task
 
 
 def test_a_caption_is_learnt_with_the_first_rows_of_its_clip(tmp_path: Path) -> None:
-    task = open_task("captions", inputs_of("captions", tmp_path), max_rows=2, batch_examples=84)
+    task = opened("captions", inputs_of("captions", tmp_path), max_rows=2, batch_examples=84)
     batch = task.source.batch(0, Part(0, 1)).pairs
     assert batch.windows.lengths == (2,) * 84
     read = {tuple(rows) for rows in batch.windows.values.view(84, -1).half().tolist()}
@@ -55,7 +47,7 @@ def test_a_caption_is_learnt_with_the_first_rows_of_its_clip(tmp_path: Path) -> 
 
 
 def test_of_a_video_one_caption_is_drawn_each_time(tmp_path: Path) -> None:
-    task = open_task("captions", inputs_of("captions", tmp_path), example="video", batch_examples=14, max_rows=3)
+    task = opened("captions", inputs_of("captions", tmp_path), example="video", batch_examples=14, max_rows=3)
     drawn = [task.source.batch(index, Part(0, 1)).pairs.windows.values for index in range(3)]
     assert not torch.equal(drawn[0], drawn[1])
     assert task.source.batches_per_epoch == 1
@@ -63,7 +55,7 @@ def test_of_a_video_one_caption_is_drawn_each_time(tmp_path: Path) -> None:
 
 
 def test_labels_stand_at_the_rows_that_the_protocol_measures(tmp_path: Path) -> None:
-    task = open_task("step-labels", inputs_of("step-labels", tmp_path), batch_videos=14)
+    task = opened("step-labels", inputs_of("step-labels", tmp_path), batch_videos=14)
     assert task.module.scaled.encoder.config.num_labels == 7
     videos = task.source.batch(0, Part(0, 1)).videos
     names = task.source._names(0)
@@ -76,7 +68,7 @@ def test_labels_stand_at_the_rows_that_the_protocol_measures(tmp_path: Path) -> 
 def test_states_of_an_episode_are_those_that_the_protocol_reads(tmp_path: Path) -> None:
     """The mean over windows of each row's state, as evaluation has it, on features as they are."""
     inputs = inputs_of("episodes", tmp_path)
-    task = open_task("episodes", inputs, num_frames=18)
+    task = opened("episodes", inputs, num_frames=18)
     video = task.source.batch(0, Part(0, 1)).videos[0]
     found = task.module._sequence(video).detach().numpy()
     rows = next(
@@ -123,14 +115,14 @@ def test_the_annotations_content_counts_not_where_they_lie(tmp_path: Path) -> No
 )
 def test_what_cannot_train_is_refused(tmp_path: Path, name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        open_task(name, inputs_of(name, tmp_path), **changes)
+        opened(name, inputs_of(name, tmp_path), **changes)
 
 
 def test_a_data_set_without_tasks_has_no_step_sequences(tmp_path: Path) -> None:
     inputs = inputs_of("step-sequences", tmp_path)
     objective = objective_of("step-labels", tmp_path)
     with pytest.raises(ConfigError, match=r"'coin' has no tasks with ordered steps"):
-        open_task("step-sequences", inputs, dataset=objective.dataset)
+        opened("step-sequences", inputs, dataset=objective.dataset)
 
 
 def test_settings_that_make_no_sense(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""Batches of similar videos: what is in them, that the model decides, that a kill changes nothing.
+"""Batches of similar videos: exact search, parts, earlier epochs, and that a kill changes nothing.
 
-The conformance list of papers.md, section 11, point 5, is here: itself first, -1 removed, 32 drawn, the same for a seed
-and an epoch, one centre a batch's worth of videos.
+What is in a batch is point 5 of `test_conformance`.
 """
 
 import json
@@ -41,39 +40,6 @@ def open_layout(settings=EXACT, *, batch_videos=32, multiple=1, seed=3, vectors=
 def batches(layout, epoch=0):
     layout.begin_epoch(epoch)
     return [list(layout.batch(place)) for place in range(layout.batches_per_epoch)]
-
-
-def test_point_5_an_epoch_of_clusters():
-    asked = []
-
-    def watched(video_ids, number):
-        asked.append((len(video_ids), number))
-        return vectors_of(video_ids, number)
-
-    layout = open_layout(vectors=watched)
-    found = batches(layout)
-    assert asked == [(640, 0)]
-    assert layout.batches_per_epoch == len(found) == 640 // 32  # one centre for each batch's worth of videos
-    for batch in found:
-        assert len(batch) == len(set(batch)) == 32
-        assert len({int(video_id[1:]) % GROUPS for video_id in batch}) == 1  # all of one group of 64: 64 candidates
-    assert batches(open_layout()) == found
-    assert batches(open_layout(), epoch=1) != found
-    assert batches(open_layout(seed=4)) != found
-
-
-def test_point_5_the_centre_may_drop_out_and_fewer_candidates_make_a_smaller_batch():
-    vectors = vectors_of(IDS, 0)
-    rows = nearest_rows(vectors, np.arange(640), 64, lists=1, probes=1, seed=0)
-    assert (rows[:, 0] == np.arange(640)).all()  # itself first
-    few = open_layout(RetrievalSettings(lists=1, candidates=20))
-    sizes = {len(batch) for batch in batches(few)}
-    assert sizes == {20}
-    one_list = RetrievalSettings(lists=16, probes=1, candidates=640)
-    assert min(len(batch) for batch in batches(open_layout(one_list))) >= 1
-    missing = nearest_rows(vectors, np.arange(5), 640, lists=16, probes=1, seed=0)
-    assert (missing == -1).any()
-    assert all(video_id in IDS for batch in batches(open_layout(one_list)) for video_id in batch)
 
 
 def test_exact_search_is_brute_force():

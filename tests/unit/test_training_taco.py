@@ -17,13 +17,12 @@ from stages.text.tagging import LexicalTagger
 from stages.text.word_weights import NOT_OF_INTEREST, WeighedWord, WordWeights, count_words, mark_pieces
 from stages.train import Train
 from stages.training.objectives import TACoSettings
-from stages.training.objectives.base import Opening
 from stages.training.objectives.taco import TACoSizes, WordSettings
 from stages.training.opening import encoder_dir
 from stages.training.tasks.taco import TACoModule
 from stages.training.tasks.text_video import EncoderTask
-from stages.training.team import ALONE, Part
-from tests.objective_samples import OBJECTIVES, config_of, inputs_of
+from stages.training.team import Part
+from tests.objective_samples import OBJECTIVES, config_of, inputs_of, open_task
 from tests.tiny_spacy import train_pipeline
 from tests.training_samples import STEPS, do
 
@@ -41,16 +40,9 @@ def test_each_piece_has_its_words_mark() -> None:
     assert {*marks} == {1.5, 0.0, NOT_OF_INTEREST}
 
 
-def open_task(tmp_path: Path, objective: TACoSettings) -> EncoderTask:
-    inputs = inputs_of("taco", tmp_path)
-    (unit,) = Train(config_of("taco", objective=objective)).units(inputs)
-    task = objective.open(
-        Opening(
-            artifacts={label: inputs[label] for label in objective.reads},
-            video_ids=unit.payload["video_ids"], payload={}, start=None, tokenizer=None, seed=0, accumulate=1,
-            team=ALONE, sharers=ALONE,
-        )
-    )  # fmt: skip
+def opened(tmp_path: Path, objective: TACoSettings) -> EncoderTask:
+    """The task without dropout, in its first epoch."""
+    task = open_task("taco", inputs_of("taco", tmp_path), objective=objective)
     assert isinstance(task, EncoderTask)
     task.module.eval()
     task.source.begin_epoch(0)
@@ -58,7 +50,7 @@ def open_task(tmp_path: Path, objective: TACoSettings) -> EncoderTask:
 
 
 def test_marks_are_those_of_the_captions_that_were_drawn(tmp_path: Path) -> None:
-    task = open_task(tmp_path, OBJECTIVES["taco"])
+    task = opened(tmp_path, OBJECTIVES["taco"])
     batch, draws = task.source.batch(0, Part()), task.source.draw(0)
     words = count_words([text for text in STEPS for _ in range(3)], LexicalTagger(), ("NOUN", "VERB"))
     assert words.frequency["onion"] == 3
@@ -77,7 +69,7 @@ def test_the_loss_is_the_papers(tmp_path: Path, symmetric: bool) -> None:
     objective = OBJECTIVES["taco"].model_copy(
         update={"symmetric_fusion": symmetric, "same_caption_negatives": True, "standardise_features": False}
     )
-    task = open_task(tmp_path, objective)
+    task = opened(tmp_path, objective)
     module, draws = task.module, task.source.draw(0)
     assert isinstance(module, TACoModule)
     encoder, batch = module.scaled.encoder, task.source.batch(0, Part())
@@ -125,7 +117,7 @@ def _cross_entropy(scores: list[float], target: int) -> float:
 
 
 def test_equal_captions_may_be_kept_apart(tmp_path: Path) -> None:
-    batch = open_task(tmp_path, OBJECTIVES["taco"]).source
+    batch = opened(tmp_path, OBJECTIVES["taco"]).source
     drawn = batch.draw(0)
     ids = batch.batch(0, Part()).captions
     assert ids is not None

@@ -5,13 +5,14 @@ video joined by spaces, R@1, R@5, R@50, median rank). The papers leave open how 
 video: here it is the mean of its windows' vectors.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from stages.datasets.records import Annotations, paragraphs
 from stages.evaluation.encoding import DatasetEncoder
+from stages.evaluation.frame_rows import unit_length
 from stages.evaluation.material import Material
 from stages.evaluation.protocol_configs import WholeParagraphConfig
 from stages.evaluation.records import F32, ProtocolResult
@@ -41,13 +42,17 @@ def whole_paragraph_retrieval(
     encoder, measured = material.open_encoder, material.measured
     texts = paragraphs(measured.captions)
     missing = {"videos_without_captions": len(measured.videos) - len(texts)}
-    words = [_definition(name, config, normalised=encoder.facts("").normalised) for name in _TITLES]
+    normalised = encoder.facts("").normalised
+    words = [_definition(name, config, normalised=normalised) for name in _TITLES]
     if len(texts) < 2:
         why = f"{len(texts)} videos have captions; retrieval needs at least 2"
         return [definition.result(not_evaluated=why, missing=missing) for definition in words]
     ids = tuple(texts)
     told = Items(ids=ids, vectors=_paragraph_vectors(encoder, measured, texts, config), texts=texts)
-    shown = Items(ids=ids, vectors=np.stack([_video_vector(encoder, source_id, config) for source_id in ids]))
+    windows = (
+        encoder.windows(source_id, window_s=config.window_s, stride_s=config.stride_s).vectors for source_id in ids
+    )
+    shown = Items(ids=ids, vectors=mean_vectors(windows, normalised=normalised))
     own, settings = [np.array([row]) for row in range(len(ids))], replace(settings, ks=config.ks)
     results = [
         vector_retrieval(definition, queries, gallery, own, settings, missing=missing)
@@ -63,13 +68,14 @@ def _paragraph_vectors(
         return encoder.texts(list(texts.values()))
     sentences = encoder.texts([caption.text for caption in measured.captions])
     owners = np.array([caption.source_id for caption in measured.captions])
-    return np.stack([sentences[owners == source_id].mean(axis=0) for source_id in texts])
+    parts = (sentences[owners == source_id] for source_id in texts)
+    return mean_vectors(parts, normalised=encoder.facts("").normalised)
 
 
-def _video_vector(encoder: DatasetEncoder, source_id: str, config: WholeParagraphConfig) -> F32:
-    windows = encoder.windows(source_id, window_s=config.window_s, stride_s=config.stride_s)
-    mean: F32 = windows.vectors.mean(axis=0)
-    return mean
+def mean_vectors(parts: Iterable[F32], *, normalised: bool) -> F32:
+    """The mean of the vectors of each part, (n, E) each, at unit length if the encoder's own are: (P, E)."""
+    means = np.stack([vectors.mean(axis=0) for vectors in parts])
+    return unit_length(means) if normalised else means
 
 
 def _definition(name: str, config: WholeParagraphConfig, *, normalised: bool) -> Definition:

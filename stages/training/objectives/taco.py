@@ -85,7 +85,7 @@ class TACoSettings(TextVideoSettings):
     encoder: TACoSizes = TACoSizes()
     batch_videos: int = Field(default=64, ge=1)
     sampling: OverlapSampling = OverlapSampling(
-        draws_per_video=1, min_text_tokens=10, max_text_tokens=10, kept_text_tokens=30, max_rows=48
+        alignment="exact", draws_per_video=1, min_text_tokens=10, max_text_tokens=10, kept_text_tokens=30, max_rows=48
     )
     words: WordSettings = WordSettings()
     token_weight: float = Field(default=0.5, ge=0)
