@@ -82,9 +82,13 @@ def runs_of(lengths: Sequence[int]) -> tuple[Run, ...]:
 
 
 def views(values: Tensor, runs: Sequence[Run]) -> Iterator[Tensor]:
-    """Yield each run of (N, ...) tokens as a view (C, L, ...)."""
-    for start, num, length in runs:
-        yield values[start : start + num * length].view(num, length, *values.shape[1:])
+    """Yield each run of (N, ...) tokens as a view (C, L, ...); the runs make up all tokens.
+
+    One split, not a slice each: the gradient of every slice would be as large as `values`.
+    """
+    parts = values.split([num * length for _, num, length in runs])
+    for tokens, (_, num, length) in zip(parts, runs, strict=True):
+        yield tokens.view(num, length, *values.shape[1:])
 
 
 def mean_without_first(values: Tensor, runs: Sequence[Run]) -> Tensor:

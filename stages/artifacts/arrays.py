@@ -54,4 +54,4 @@ def map_rows(path: Path, offset: int = 0) -> NDArray[Any]:
             raise ValueError("it holds Python objects")
         if 0 in shape:  # nothing to map
             return np.empty(shape, dtype)
-        return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+        return np.memmap(file, dtype, "r", file.tell(), shape, "F" if fortran else "C")

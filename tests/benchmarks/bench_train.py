@@ -1,4 +1,4 @@
-"""How fast is training? Ours and the plain way take turns in one run; medians count.
+"""How fast is training? Ours and the plain way take turns in one run; medians count, and nothing is asserted of them.
 
 Run with::
 
@@ -47,8 +47,6 @@ from tests.benchmarks.training_runs import (
 )
 
 STEPS, WARM = int(os.environ.get("FABULA_BENCH_STEPS", "4")), 2
-LEAST_SPEED_UP, LEAST_READ_SPEED_UP = 3.0, 2.5
-MOST_SOFT_SHARE, MOST_WAIT_SHARE = 0.01, 0.05
 SOFT_SHAPES = ((512, 5, 5), (64, 32, 64))
 CARD_VIDEOS = 32
 """Of a batch on a card, with the published 16 pairs each."""
@@ -105,15 +103,11 @@ def test_a_step_its_data_and_its_alignment(corpus: TrainingCorpus) -> None:
     with fixed_arithmetic(CORES):
         shares = {shape: soft_share(step_s, shape) for shape in SOFT_SHAPES}
     say(f"(a) {NUM_PAIRS} pairs on {CORES} cores: a step packed in {precision} {step_s:.2f} s, padded in float32 "
-        f"{plain_s:.2f} s, {plain_s / step_s:.2f} times")  # fmt: skip
+        f"{plain_s:.2f} s, {plain_s / step_s:.2f} times; asked of bfloat16: 3")  # fmt: skip
     say(f"(b) a batch is prepared in {1e3 * batch_s:.1f} ms, {100 * batch_s / step_s:.2f} % of a step; waited for "
-        f"{100 * waited:.2f} %")  # fmt: skip
+        f"{100 * waited:.2f} %; asked 5 %")  # fmt: skip
     for shape, share in shares.items():
-        say(f"(c) soft-DTW {shape}: {1e3 * share * step_s:.2f} ms, {100 * share:.2f} % of a step")
-    assert max(shares.values()) < MOST_SOFT_SHARE
-    assert max(waited, batch_s / step_s) < MOST_WAIT_SHARE
-    if precision == "bfloat16":
-        assert plain_s / step_s >= LEAST_SPEED_UP
+        say(f"(c) soft-DTW {shape}: {1e3 * share * step_s:.2f} ms, {100 * share:.2f} % of a step; asked 1 %")
 
 
 def read_mapped(corpus: TrainingCorpus, video_ids: Sequence[str], rows: int | None = None) -> list[np.ndarray]:
@@ -146,9 +140,8 @@ def test_reading_features(corpus: TrainingCorpus) -> None:
     spent = {name: cost.wall for name, cost in costs.items()}
     ratio = spent["loader"] / spent["mapped"]
     say(f"(d) features of {len(order)} videos in random order: mapped {1e3 * spent['mapped']:.1f} ms, by webdataset's "
-        f"loader {1e3 * spent['loader']:.1f} ms, {ratio:.2f} times; a window of each {1e3 * spent['window']:.1f} ms, "
-        f"{spent['loader'] / spent['window']:.0f} times")  # fmt: skip
-    assert ratio >= LEAST_READ_SPEED_UP
+        f"loader {1e3 * spent['loader']:.1f} ms, {ratio:.2f} times, asked 2.5; a window of each "
+        f"{1e3 * spent['window']:.1f} ms, {spent['loader'] / spent['window']:.0f} times")  # fmt: skip
 
 
 @pytest.mark.gpu
@@ -164,5 +157,4 @@ def test_a_step_on_a_card(corpus: TrainingCorpus) -> None:
     flops, ceiling, pairs = counter.get_total_flops(), matmul_flops(), 16 * CARD_VIDEOS
     waited = statistics.median(report.waited_s / report.spent_s for report in reports[10:])
     say(f"(e) {pairs} pairs a step: {pairs / step_s:.0f} pairs/s, {flops / step_s / ceiling:.2f} of the "
-        f"{ceiling / 1e12:.0f} TFLOP/s of a matrix product; batches waited for {100 * waited:.1f} %")  # fmt: skip
-    assert waited < MOST_WAIT_SHARE
+        f"{ceiling / 1e12:.0f} TFLOP/s of a matrix product; batches waited for {100 * waited:.1f} %, asked 5 %")  # fmt: skip
