@@ -261,13 +261,14 @@ def fixed_arithmetic(threads: int) -> Iterator[None]:
     """
     threads_before = torch.get_num_threads()
     deterministic_before = torch.are_deterministic_algorithms_enabled()
-    filling_before = torch.utils.deterministic.fill_uninitialized_memory
+    memory: Any = torch.utils.deterministic  # its one attribute has no type
+    filling_before = memory.fill_uninitialized_memory
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False
     try:
         yield
     finally:
         torch.set_num_threads(threads_before)
         torch.use_deterministic_algorithms(deterministic_before)
-        torch.utils.deterministic.fill_uninitialized_memory = filling_before
+        memory.fill_uninitialized_memory = filling_before

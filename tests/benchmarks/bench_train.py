@@ -157,4 +157,4 @@ def test_a_step_on_a_card(corpus: TrainingCorpus) -> None:
     flops, ceiling, pairs = counter.get_total_flops(), matmul_flops(), 16 * CARD_VIDEOS
     waited = statistics.median(report.waited_s / report.spent_s for report in reports[10:])
     say(f"(e) {pairs} pairs a step: {pairs / step_s:.0f} pairs/s, {flops / step_s / ceiling:.2f} of the "
-        f"{ceiling / 1e12:.0f} TFLOP/s of a matrix product; batches waited for {100 * waited:.1f} %, asked 5 %")  # fmt: skip
+        f"{ceiling / 1e12:.0f} TFLOP/s of a matrix product; waited for batches {100 * waited:.1f} %")  # fmt: skip
