@@ -12,6 +12,7 @@ from stages.artifacts.durable import left_aside
 from stages.artifacts.layout import DOOMED, ArtifactDir, Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
+from stages.errors import ConfigError
 
 
 def newest_artifacts(store: Store, name: str) -> list[Artifact]:
@@ -90,7 +91,15 @@ def find_garbage(store: Store) -> list[Path]:
 
     A configuration needs, of each label that it makes, the newest sealed artifact and what newer runs have begun.
     Folders that hold no artifact are not ours: the user may have put the store among other things.
+
+    Raises:
+        ConfigError: no run is recorded, so nobody knows what is needed.
     """
+    if not any(run.plan() for run in list_runs(store)):
+        raise ConfigError(
+            f"root = {store.root}: its folder runs/ records no run, so all artifacts look unneeded; do `fabula run` "
+            "first, which adopts what is there"
+        )
     kept = _needed(store)
     garbage: list[Path] = []
     for kind in store.kinds():

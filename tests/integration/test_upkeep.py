@@ -18,7 +18,7 @@ from pipeline.runs import list_runs, start_run
 from pipeline.upkeep import delete, find_garbage, newest_artifacts, verify_artifacts
 from stages.artifacts.layout import DOOMED, Store
 from stages.contract import Failure, Out, Stage, Unit
-from stages.errors import TransientError
+from stages.errors import ConfigError, TransientError
 from tests.toy_stages import Count, CountConfig, CountWorker, Sum, SumConfig
 
 LABELS = ("letters", "total")
@@ -141,6 +141,14 @@ def test_a_log_is_marked_while_others_ask_whether_it_is(tmp_path: Path) -> None:
     assert is_taken(path)
     log.close()
     assert not is_taken(path)
+
+
+def test_nothing_is_garbage_where_no_run_is_recorded(tmp_path: Path, words: Path) -> None:
+    root = tmp_path / "store"
+    run_both(root, words)
+    shutil.rmtree(root / "runs")
+    with pytest.raises(ConfigError, match="runs/ records no run"):
+        find_garbage(Store(root))
 
 
 def test_a_store_at_work_is_not_pruned(tmp_path: Path) -> None:
