@@ -15,6 +15,8 @@ CAPTIONS ?=
 ENCODER ?= auto
 OUT ?= out/corpus
 SEEDS ?= 0 1 2
+# make test: processes; each may start a Ray of its own.
+TEST_WORKERS ?= 2
 # Paths reach the commands through the environment: a quote in a file name must not reach the shell's grammar.
 export MEDIA CAPTIONS ENCODER OUT
 
@@ -77,7 +79,7 @@ ingest extract align train embed index evaluate: $(INSTALL) ## run one stage of 
 	$(FABULA) run --config $(or $(CONFIG),configs/demo.toml) --until $@
 
 test: $(INSTALL) ## the test suite, at most 20 minutes after the install
-	$(BIN)/python -m pytest -m 'not long'
+	$(BIN)/python -m pytest -m 'not long' -n $(TEST_WORKERS) --dist loadfile
 
 test-long: $(INSTALL) ## what takes longer: kills by the dozen, 100,000 files
 	$(BIN)/python -m pytest -m long
