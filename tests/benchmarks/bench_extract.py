@@ -29,13 +29,11 @@ from models.backbones.s3d_features import S3DFeatures
 from pipeline.config import ExecutorConfig
 from pipeline.doctor import DoctorSettings, diagnose
 from pipeline.executors.inline import InlineExecutor
-from stages.errors import ConfigError
 from stages.ingest import IngestConfig
-from stages.media.backbones import check_precision
 from stages.media.presets import CLIP_PRESETS
 from stages.media.settings import Precision
 from tests.benchmarks.extract_runs import choose, decode, make_corpus, model_only, real_videos, run_stage, stage_config
-from tests.benchmarks.measuring import CORES, THREADS, alternate, measure, say
+from tests.benchmarks.measuring import CORES, THREADS, alternate, computes_in, measure, say
 from tests.benchmarks.straightforward import BATCH_SIZE, extract, pipe_clips
 from tests.clip_factory import save_random_clip
 from tests.golden.test_s3d_golden import golden_weight
@@ -59,16 +57,6 @@ MIXES = {
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return real_videos(tmp_path_factory.mktemp("rendered"))
-
-
-def computes_in(precision: Precision) -> bool:
-    """Whether the CPU does not emulate it."""
-    try:
-        check_precision(precision, "cpu")
-    except ConfigError as error:
-        say(f"NOT MEASURED in {precision}: {error}\n")
-        return False
-    return True
 
 
 def need(precision: Precision) -> None:

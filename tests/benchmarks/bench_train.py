@@ -29,13 +29,11 @@ import webdataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from models.alignment.soft_dtw import soft_dtw
-from stages.errors import ConfigError
-from stages.media.backbones import check_precision
 from stages.training.loop import StepReport, fixed_arithmetic
 from stages.training.team import Part
 from tests.benchmarks.bench_gpu import matmul_flops
 from tests.benchmarks.bench_soft import seconds
-from tests.benchmarks.measuring import CORES, alternate, say
+from tests.benchmarks.measuring import CORES, alternate, computes_in, say
 from tests.benchmarks.training_runs import (
     NUM_PAIRS,
     PlainStep,
@@ -59,12 +57,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> TrainingCorpus:
 
 def cpu_precision() -> str:
     """bfloat16 where the CPU computes in it."""
-    try:
-        check_precision("bfloat16", "cpu")
-    except ConfigError as error:
-        say(f"NO bfloat16 HERE ({error}): float32 on both sides, figures say less")
-        return "float32"
-    return "bfloat16"
+    return "bfloat16" if computes_in("bfloat16") else "float32"
 
 
 def soft_share(step_s: float, shape: tuple[int, int, int]) -> float:

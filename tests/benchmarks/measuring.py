@@ -8,6 +8,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from stages.errors import ConfigError
+from stages.media.backbones import check_precision
+from stages.media.settings import Precision
+
 CORES = len(os.sched_getaffinity(0))
 THREADS = int(os.environ.get("FABULA_BENCH_THREADS", CORES))
 """Of extract."""
@@ -52,3 +56,13 @@ def say(text: str) -> None:
     """Print a line of the table."""
     sys.stdout.write(f"\n{text}")
     sys.stdout.flush()
+
+
+def computes_in(precision: Precision) -> bool:
+    """Whether the CPU does not emulate it."""
+    try:
+        check_precision(precision, "cpu")
+    except ConfigError as error:
+        say(f"NOT MEASURED in {precision}: {error}\n")
+        return False
+    return True

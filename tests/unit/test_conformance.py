@@ -50,11 +50,8 @@ from stages.training.sampling import (
     sample_pair,
     usable_captions,
 )
+from tests.generators import seeded
 from tests.unit.test_training_similar import GROUPS, IDS, batches, open_layout, vectors_of
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_point_2_counts_of_the_published_encoder() -> None:

@@ -26,10 +26,7 @@ from models.losses.tempclr import (
     tune_layer_norms_only,
 )
 from models.losses.videoclip import VideoCLIPLoss
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.generators import seeded
 
 
 def vectors(*shape: int, seed: int = 0) -> Tensor:

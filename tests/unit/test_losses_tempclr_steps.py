@@ -15,10 +15,7 @@ from models.losses.tempclr_steps import (
     shuffled_steps,
     shuffled_within_runs,
 )
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.generators import seeded
 
 
 def vectors(*shape: int, seed: int = 0) -> Tensor:

@@ -18,12 +18,9 @@ from models.losses.vclr import (
     order_features,
     queue_logits,
 )
+from tests.generators import seeded
 
 B, D, K = 4, 8, 20
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def units(*shape: int, seed: int = 0) -> Tensor:

@@ -8,16 +8,13 @@ from models.encoders.build import random_encoder
 from models.encoders.config import DualConfig
 from models.encoders.dual import TwoWayEncoder
 from models.encoders.packed import Run, pack, unpack, views
+from tests.generators import seeded
 
 SIZES = DualConfig(
     hidden_size=24, num_heads=2, intermediate_size=40, video_layers=2, text_layers=3, vocab_size=60, feature_dim=10,
     max_positions=64, max_video_len=8, max_text_len=16, cls_id=2, sep_id=3,
 )  # fmt: skip
 LENGTHS = (4, 1, 7, 4, 2, 7, 7)
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def padded(sequences: list[Tensor], width: int) -> tuple[Tensor, Tensor]:
