@@ -148,15 +148,19 @@ def newest_artifact(config: RunConfig, label: str) -> Artifact:
     Raises:
         NotSealed: there is none.
     """
-    found = find_newest(config, label)
-    if found is None:
-        raise NotSealed(f"{config.name}: there is no sealed {label} in {config.root}; run `fabula run` first")
-    return require_sealed(found)
+    return _newest_of(Store(config.root), config.name, label)
 
 
 def find_newest(config: RunConfig, label: str) -> Artifact | None:
     """The newest sealed artifact of a configuration, if there is one."""
     return next(iter(sealed_by_label(Store(config.root), config.name).get(label, ())), None)
+
+
+def _newest_of(store: Store, name: str, label: str) -> Artifact:
+    found = sealed_by_label(store, name).get(label)
+    if not found:
+        raise NotSealed(f"{name}: there is no sealed {label} in {store.root}; run `fabula run` first")
+    return found[0]
 
 
 def export(config: RunConfig, label: str, folder: Path) -> list[str]:
@@ -289,17 +293,10 @@ def tables_of_methods(path: Path) -> "list[MethodTable]":
         measure_methods(
             table,
             {
-                method.name: [_evaluation_of_seed(store, method.name, seed) for seed in config.seeds]
+                method.name: [_newest_of(store, f"{method.name}-seed{seed}", "evaluation") for seed in config.seeds]
                 for method in table.methods
             },
             settings,
         )
         for table in config.tables
     ]
-
-
-def _evaluation_of_seed(store: Store, name: str, seed: int) -> Artifact:
-    found = sealed_by_label(store, f"{name}-seed{seed}").get("evaluation", ())
-    if not found:
-        raise NotSealed(f"{name}-seed{seed}: there is no sealed evaluation in {store.root}; run it first")
-    return require_sealed(found[0])

@@ -20,7 +20,7 @@ from stages.extract import Extract
 from stages.import_features import plan_import
 from stages.index import Index
 from stages.ingest import Ingest
-from stages.media.candidates import find_folder
+from stages.media.candidates import find_folder, folder_of
 from stages.media.settings import FRAMES, ClipConfig
 from stages.text.presence import holds_narration
 from stages.train import Train
@@ -199,7 +199,8 @@ def earlier_artifacts(config: RunConfig) -> dict[str, list[Artifact]]:
     another folder in between may change them.
     """
     store = Store(config.root)
-    manifest = newest_of_media(store, MANIFEST, config.ingest.media)
+    folder = folder_of(config.ingest.media).resolve()
+    manifest = newest_of_media(store, MANIFEST, lambda media: folder_of(media).resolve() == folder)
     return {**sealed_by_label(store, config.name), MANIFEST: [manifest] if manifest else []}
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,20 +114,19 @@ def sealed_by_label(store: Store, name: str) -> dict[str, list[Artifact]]:
     return found
 
 
-def newest_of_media(store: Store, label: str, media: Path) -> Artifact | None:
-    """The newest sealed artifact of a label that a run on these media made, whatever its configuration is called.
+def newest_of_media(store: Store, label: str, is_theirs: Callable[[Path], bool]) -> Artifact | None:
+    """The newest sealed artifact of a label that a run on some media made, whatever its configuration is called.
 
     Args:
         store: where.
         label: which.
-        media: a folder, or a table or list in it.
+        is_theirs: whether the media of a run are those.
     """
-    folder = _folder_of(media)
     for run in list_runs(store):
         reference = planned_artifacts(run.plan()).get(label)
         if reference is None or not (artifact := _artifact(store, reference)).is_sealed:
             continue
-        if (of_run := run.media()) is not None and _folder_of(of_run) == folder:
+        if (media := run.media()) is not None and is_theirs(media):
             return artifact
     return None
 
@@ -135,8 +134,3 @@ def newest_of_media(store: Store, label: str, media: Path) -> Artifact | None:
 def _artifact(store: Store, reference: str) -> Artifact:
     kind, _, directory = reference.partition("/")
     return Artifact(ArtifactDir(store.root, kind, directory))
-
-
-def _folder_of(media: Path) -> Path:
-    folder = media.parent if media.suffix.lower() in (".csv", ".txt") else media
-    return folder.resolve()

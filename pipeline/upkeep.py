@@ -95,12 +95,13 @@ def find_garbage(store: Store) -> list[Path]:
     Raises:
         ConfigError: no run is recorded, so nobody knows what is needed.
     """
-    if not any(run.plan() for run in list_runs(store)):
+    plans = [plan for run in list_runs(store) if (plan := run.plan())]
+    if not plans:
         raise ConfigError(
             f"root = {store.root}: its folder runs/ records no run, so all artifacts look unneeded; do `fabula run` "
             "first, which adopts what is there"
         )
-    kept = _needed(store)
+    kept = _needed(store, plans)
     garbage: list[Path] = []
     for kind in store.kinds():
         garbage += sorted((store.root / kind).glob(f"{DOOMED}*"))
@@ -121,13 +122,12 @@ def _left_in(directory: ArtifactDir) -> list[Path]:
     return left + [path for path in scratches if directory.commit_path(path.name).is_file()]
 
 
-def _needed(store: Store) -> set[str]:
-    """References of the artifacts that some configuration needs."""
+def _needed(store: Store, plans: Sequence[Mapping[str, Any]]) -> set[str]:
+    """References of the artifacts that some configuration needs, by the plans of its runs, newest first."""
     open_labels: dict[str, set[str]] = {}
     needed: set[str] = set()
-    for run in list_runs(store):
-        plan = run.plan()
-        if not plan or not plan["stages"]:
+    for plan in plans:
+        if not plan["stages"]:
             continue
         wanted = open_labels.setdefault(plan["name"], set(plan["makes"]))
         for label, artifact in _planned(store, plan):

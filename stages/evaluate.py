@@ -111,9 +111,8 @@ class Evaluate(Stage):
     ivf: IvfSettings | None = None
 
     name: ClassVar[str] = "evaluate"
-    version: ClassVar[int] = (
-        4  # 2: published rules, baselines, pictures; 3: curves of loss terms; 4: means at unit length
-    )
+    # 2: published rules, baselines, pictures; 3: a curve of each term of the loss; 4: means at unit length
+    version: ClassVar[int] = 4
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -58,16 +58,21 @@ class Candidates:
         return self.folder / path
 
 
+def folder_of(media: Path) -> Path:
+    """The folder that the manifest's paths are relative to, whether it is there or not."""
+    is_list = media.suffix.lower() in (".csv", ".txt") and not media.is_dir()
+    return media.parent if is_list else media
+
+
 def find_folder(media: Path) -> Path:
     """The folder that the manifest's paths are relative to.
 
     Raises:
         ConfigError: `media` does not exist.
     """
-    if media.is_dir():
-        return media
-    if media.is_file() and media.suffix.lower() in (".csv", ".txt"):
-        return media.parent
+    folder = folder_of(media)
+    if media.is_dir() or (media.is_file() and folder != media):
+        return folder
     problem = "a file that is no .csv table and no .txt list" if media.exists() else "not there"
     raise ConfigError(
         f"[ingest] media = {media}: this is {problem}; expected a folder of videos, a .csv table with a column 'path', "
