@@ -16,13 +16,15 @@ from tests.small_run import FABULA, ROOT, SmallRun
 SETTINGS = {"executor__kind": "ray", "executor__workers": 2}
 
 
+MAX_DELAY_S = 3.0  # between the commit that a kill waits for and the kill: inside a unit, not only at its seams
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallRun, float]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     run = SmallRun(tmp_path_factory.mktemp("kill")).write(**SETTINGS)
     run.fabula("corpus")
-    started = time.monotonic()
     run.fabula("run")
-    return run, time.monotonic() - started
+    return run
 
 
 def start(run: SmallRun) -> subprocess.Popen[bytes]:
@@ -54,8 +56,24 @@ def kill(run: SmallRun, driver: subprocess.Popen[bytes], *, everything: bool) ->
     driver.wait()
 
 
-def check_kills(undisturbed: tuple[SmallRun, float], folder: Path, *, everything: bool, kills: int, seed: int) -> None:
-    whole, duration_s = undisturbed
+def num_commits(run: SmallRun) -> int:
+    return len(list(run.store.glob("*/*/commits/*.json")))
+
+
+def reaches(run: SmallRun, driver: subprocess.Popen[bytes], commits: int, delay_s: float) -> bool:
+    """Waits for so many commits and the delay behind them; False where the run ends before."""
+    while num_commits(run) < commits:
+        if driver.poll() is not None:
+            return False
+        time.sleep(0.05)
+    try:
+        driver.wait(timeout=delay_s)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def check_kills(whole: SmallRun, folder: Path, *, everything: bool, kills: int, seed: int) -> None:
     run = SmallRun(folder).write(
         **SETTINGS,
         ingest__media=str(whole.videos),
@@ -63,12 +81,11 @@ def check_kills(undisturbed: tuple[SmallRun, float], folder: Path, *, everything
         evaluate__splits=str(whole.folder / "corpus" / "splits.csv"),
     )
     rng = random.Random(seed)
+    # By progress, not by the clock: a machine that is slower or faster than a minute ago kills at the same places.
     num_killed = 0
-    for _ in range(kills):
+    for commits in sorted(rng.sample(range(num_commits(whole)), kills)):
         driver = start(run)
-        try:
-            driver.wait(timeout=rng.uniform(0.05, 0.6) * duration_s)
-        except subprocess.TimeoutExpired:
+        if reaches(run, driver, commits, rng.uniform(0, MAX_DELAY_S)):
             kill(run, driver, everything=everything)
             num_killed += 1
     run.fabula("run")
@@ -77,7 +94,7 @@ def check_kills(undisturbed: tuple[SmallRun, float], folder: Path, *, everything
     assert run.committed() == whole.committed()
     told = Counter((event["artifact"], event["unit"]) for event in run.events("unit_committed"))
     assert set(told.values()) == {1}
-    assert len(told) == len(list(run.store.glob("*/*/commits/*.json")))
+    assert len(told) == num_commits(run)
     deadline = time.monotonic() + 60
     while (left := marked(run)) and time.monotonic() < deadline:
         time.sleep(1)
@@ -85,12 +102,12 @@ def check_kills(undisturbed: tuple[SmallRun, float], folder: Path, *, everything
 
 
 @pytest.mark.parametrize("everything", [False, True], ids=["driver", "all"])
-def test_kill_and_rerun(undisturbed: tuple[SmallRun, float], tmp_path: Path, everything: bool) -> None:
+def test_kill_and_rerun(undisturbed: SmallRun, tmp_path: Path, everything: bool) -> None:
     check_kills(undisturbed, tmp_path, everything=everything, kills=3, seed=int(everything))
 
 
 @pytest.mark.long
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("everything", [False, True], ids=["driver", "all"])
-def test_ten_kills(undisturbed: tuple[SmallRun, float], tmp_path: Path, everything: bool) -> None:
+def test_ten_kills(undisturbed: SmallRun, tmp_path: Path, everything: bool) -> None:
     check_kills(undisturbed, tmp_path, everything=everything, kills=10, seed=10 + int(everything))
