@@ -41,10 +41,14 @@ class Block:
 
     def columns(self) -> list[I64]:
         """Columns of the windows of each slot (group times `LANES`, plus lane), in order of time: (N,) int64 each."""
-        ends = np.cumsum(self.lengths.ravel())
-        flat = np.empty(int(ends[-1]), dtype=np.int64)
-        _place_columns(self.lengths, self.starts, ends - self.lengths.ravel(), flat)
-        return np.split(flat, ends[:-1])
+        return np.split(self._columns(), np.cumsum(self.lengths.ravel())[:-1])
+
+    def _columns(self) -> I64:
+        """(C,) int64, those of `columns` one behind the other."""
+        lengths = self.lengths.ravel()
+        flat = np.empty(int(lengths.sum()), dtype=np.int64)
+        _place_columns(self.lengths, self.starts, np.cumsum(lengths) - lengths, flat)
+        return flat
 
     def unit_columns(self, videos: Sequence[F32], dtype: Precision) -> F32:
         """The block's windows at length 1 in the order of its columns.
@@ -60,11 +64,10 @@ class Block:
             ValueError: a row holds NaN or infinity.
         """
         rows = HELD.array("columns", (int(self.starts[-1]), videos[0].shape[1]), dtype)
-        for columns, video in zip(self.columns(), self.videos.tolist(), strict=True):
-            if video >= 0:
-                place_unit_rows(videos[video], columns, rows)
-            else:
-                rows[columns] = 0.0
+        columns, num_empty = self._columns(), int((self.videos < 0).sum())  # these stand first, a window each
+        rows[columns[:num_empty]] = 0.0
+        own = [videos[video] for video in self.videos[num_empty:].tolist()]
+        place_unit_rows(np.concatenate(own), columns[num_empty:], rows)
         return rows
 
 

@@ -67,8 +67,7 @@ def stack_unit_rows(sequences: Sequence[F32], dtype: Precision) -> NDArray[np.fl
     """
     lengths = lengths_of(sequences)
     stacked = HELD.array("stacked", (int(lengths.sum()), sequences[0].shape[1]), dtype)
-    for sequence, end in zip(sequences, np.cumsum(lengths).tolist(), strict=True):
-        place_unit_rows(sequence, np.arange(end - len(sequence), end), stacked)
+    place_unit_rows(np.concatenate(sequences), np.arange(len(stacked)), stacked)
     return stacked
 
 

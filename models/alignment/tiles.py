@@ -5,8 +5,11 @@ out (2, T, slots)): it writes the score and the raw total of T whole texts again
 texts at length 1, and for each thread one block of videos and one tile; the cost matrix never stands whole.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +20,9 @@ from models.alignment.sequences import F32, F64, I64, Precision, lengths_of, sta
 
 Kernel = Callable[[NDArray[np.floating], I64, I64, I64, F64, F64], None]
 
-_TILE_CELLS = 1 << 20
-"""Cells of one tile, about: 4 MiB of float32 stay in the cache between the product and the kernel."""
+_TILE_CELLS = 1 << 19
+"""Cells of one tile, about: 2 MiB of float32 stay in the cache between the product and the kernel. Two threads share a
+hundred paragraphs and a hundred videos."""
 
 _NO_DROPS = np.zeros(2)
 
@@ -39,8 +43,8 @@ def score_matrix(
         texts: P arrays (S, E), S at least 1.
         videos: V arrays (N, E), N at least 1.
         precision: Of the matrix product.
-        threads: Blocks of videos that are worked on at once. Each calls the BLAS, whose own threads follow its
-            environment (OPENBLAS_NUM_THREADS); the product of both should not exceed the cores.
+        threads: Tiles that are worked on at once; they change no bit. Each calls the BLAS, whose own threads follow
+            its environment (OPENBLAS_NUM_THREADS); the product of both should not exceed the cores.
         drop_costs: (2,) of a clip and of a sentence; only Drop-DTW reads it.
 
     Returns:
@@ -61,22 +65,39 @@ def score_matrix(
     rows = stack_unit_rows(texts, precision)
     scores = np.empty((len(texts), len(videos)))
 
-    def score_blocks(blocks: Sequence[Block]) -> None:
-        for block in blocks:
+    blocks = plan_blocks(video_lengths)
+    tiles = [(b, tile) for b, block in enumerate(blocks) for tile in text_tiles(text_starts, int(block.starts[-1]))]
+
+    def score_tiles(share: Sequence[tuple[int, tuple[int, int]]]) -> None:
+        for number, of_block in groupby(share, key=itemgetter(0)):
+            block = blocks[number]
             columns = block.unit_columns(videos, precision)
-            for first, last in text_tiles(text_starts, len(columns)):
+            for _, (first, last) in of_block:
                 similarity = _product(rows[text_starts[first] : text_starts[last]], columns)
                 found = _run(kernel, similarity, text_starts[first : last + 1], block, drop_costs)
                 _scatter(found[0], block, scores[first:last])
 
-    blocks = plan_blocks(video_lengths)
-    if threads == 1:  # in this thread: in a new one the BLAS would touch new buffers, which costs as much as a tile
-        score_blocks(blocks)
-        return scores
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(score_blocks, [blocks[thread::threads] for thread in range(threads)]):
-            pass
+    own, *others = _shares(tiles, threads)
+    helped = [_helpers(threads).submit(score_tiles, share) for share in others]
+    try:
+        score_tiles(own)
+    finally:
+        wait(helped)  # they read memory that this thread's next call overwrites
+    for each in helped:
+        each.result()
     return scores
+
+
+def _shares(tiles: Sequence[tuple[int, tuple[int, int]]], threads: int) -> list[Sequence[tuple[int, tuple[int, int]]]]:
+    """Cut tiles, which are about equally large, into at most so many runs: few blocks belong to two."""
+    edges = [len(tiles) * thread // threads for thread in range(threads + 1)]
+    return [tiles[first:last] for first, last in pairwise(edges) if first < last]
+
+
+@functools.cache
+def _helpers(threads: int) -> ThreadPoolExecutor:
+    """Threads that stay: new ones would fetch their working memory anew, which costs as much as a tile."""
+    return ThreadPoolExecutor(threads - 1, thread_name_prefix="alignment")
 
 
 def _product(rows: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -127,7 +148,7 @@ def score_similarity(
 
 
 def text_tiles(text_starts: I64, num_columns: int) -> list[tuple[int, int]]:
-    """Cut texts into runs whose rows times `num_columns` make a tile; a text is never cut.
+    """Cut texts into runs of about equally many rows, which times `num_columns` make a tile; a text is never cut.
 
     Args:
         text_starts: (P + 1,) int64 first row of each text, and the number of rows.
@@ -136,13 +157,10 @@ def text_tiles(text_starts: I64, num_columns: int) -> list[tuple[int, int]]:
     Returns:
         (first, last + 1) of each run.
     """
-    most_rows = _TILE_CELLS // num_columns
-    tiles, first = [], 0
-    for text in range(1, len(text_starts)):
-        if text == len(text_starts) - 1 or text_starts[text + 1] - text_starts[first] > most_rows:
-            tiles.append((first, text))
-            first = text
-    return tiles
+    num_rows = int(text_starts[-1])
+    count = max(1, -(-num_rows * num_columns // _TILE_CELLS))
+    cuts = np.searchsorted(text_starts, np.arange(count + 1) * num_rows / count)
+    return list(pairwise(np.unique(cuts).tolist()))
 
 
 def _starts(lengths: I64) -> I64:
