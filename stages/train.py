@@ -120,7 +120,7 @@ class Train(Stage):
     config: TrainConfig
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     @property
     def needs(self) -> tuple[str, ...]:

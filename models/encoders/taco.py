@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from models.encoders.bert import build_bert, build_layers, masked_mean, run_layers
 from models.encoders.config import FusionConfig
+from models.encoders.dropout import Dropout
 from models.encoders.dual import TwoWayEncoder
 from models.encoders.packed import Packed, pack, runs_of, unpack, views
 from models.encoders.text import packed_caption_states
@@ -30,7 +31,7 @@ class FusionLayers(nn.Module):
         self.token_type_embeddings = nn.Embedding(2, config.hidden_size)
         self.position_embeddings = nn.Embedding(config.max_positions, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=1e-12)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.encoder = build_layers(config, num_layers=config.fusion_layers)
         self.score = nn.Linear(config.hidden_size, 1)
 

@@ -1,0 +1,36 @@
+"""Dropout whose random bits are cheap on a CPU, where torch draws a double for every element, one after the other.
+
+Sixteen bits decide an element, four elements share a draw. So the probability is a multiple of 1 / 65,536 (0.1 becomes
+0.100006), and what is kept is scaled by what it really is.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_STEPS = 1 << 16
+
+
+class Dropout(nn.Dropout):
+    """Zeroes elements with probability `p` while training, and scales the others by 1 / (1 - p)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map a float tensor of any shape to one of that shape; the bits come from torch's generator of its device."""
+        if not self.training or self.p == 0.0:
+            return x
+        return F.dropout(x, self.p) if x.is_cuda else x * _kept(x, round(self.p * _STEPS))
+
+
+def use_cheap_dropout(module: nn.Module) -> None:
+    """Put `Dropout` in the place of every nn.Dropout within a module."""
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Dropout:
+                setattr(parent, name, Dropout(child.p))
+
+
+def _kept(x: Tensor, dropped: int) -> Tensor:
+    """Zero in `dropped` of 65,536 places, elsewhere the scale; shape and dtype of `x`."""
+    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(1 << 63), None)
+    steps = draws.view(torch.int16)[: x.numel()].view(x.shape)  # from -32,768 on
+    return (steps >= dropped - _STEPS // 2).to(x.dtype).mul_(_STEPS / (_STEPS - dropped))
