@@ -143,12 +143,13 @@ def _values(
 def table_lines(table: MethodTable) -> list[str]:
     """Return what a person reads on a terminal: a paragraph a method, a line a column."""
     lines = [f"{table.config.title} ({_interval_words(table)})"]
+    width = max(len(column.label) for column in table.config.columns)
     for method, cells in zip(table.config.methods, table.cells, strict=True):
         against = f", against {_label(table, method.baseline)}" if method.baseline else ""
         lines.append(f"{method.label}{against}")
         for column, cell in zip(table.config.columns, cells, strict=True):
             above = "" if cell.above is None else f"   difference {_points(cell.above)}{_mark(cell.above)}"
-            lines.append(f"  {column.label:32}{_score(column, cell.score):26}{above}")
+            lines.append(f"  {column.label:{width}}  {_score(column, cell.score):26}{above}")
     return lines
 
 

@@ -28,7 +28,7 @@ from models.alignment.tiles import score_similarity, text_tiles
 from stages.evaluation.numbers import write_number
 from stages.evaluation.scoring import ProtocolSettings, rank_queries, retrieval_scores, with_legacy
 
-DIM, NUM, ROUNDS = 512, 436, 5
+DIM, NUM, ROUNDS, REST_S = 512, 436, 5, 0.05
 CORES = len(os.sched_getaffinity(0))
 SHAPES = {"3-16 windows": (3, 16), "3-52 windows": (3, 52), "60-320 rows": (60, 320)}
 AIMS = {"dtw": 1.3, "otam": 1.5}
@@ -111,10 +111,11 @@ def one_step_a_cell(cost: torch.Tensor) -> torch.Tensor:
 
 
 def seconds(ways: Ways, rounds: int = ROUNDS) -> dict[str, float]:
-    """Best of each way, the ways in turn after a warm-up."""
+    """Best of each way, the ways in turn after a warm-up, each when the threads of the one before no longer spin."""
     best = dict.fromkeys(ways, np.inf)
     for number in range(rounds + 1):
         for name, way in ways.items():
+            time.sleep(REST_S)
             started = time.perf_counter()
             way()
             if number:
