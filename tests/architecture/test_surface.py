@@ -150,8 +150,10 @@ def test_the_readme_s_commands_run(checkout: Path) -> None:
     assert "chance" in out
     for command in commands[1:]:
         (start_and_stop if " serve " in command else sh)(command, checkout)
-    snippets = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert [len(python(snippet, checkout).splitlines()) for snippet in snippets] == [3, 1]
+    (snippet,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    *hits, shape = python(snippet, checkout).splitlines()
+    assert [len(hit.split()) for hit in hits] == [4] * 3
+    assert shape == "torch.Size([1, 128])"
 
 
 def python(snippet: str, checkout: Path) -> str:
