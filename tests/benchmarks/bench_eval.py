@@ -111,15 +111,15 @@ def one_step_a_cell(cost: torch.Tensor) -> torch.Tensor:
 
 
 def seconds(ways: Ways, rounds: int = ROUNDS) -> dict[str, float]:
-    """Best of each way, the ways in turn after a warm-up, each when the threads of the one before no longer spin."""
+    """Best of each way, the ways in turn, each when the threads of the one before no longer spin, and warm."""
     best = dict.fromkeys(ways, np.inf)
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, way in ways.items():
             time.sleep(REST_S)
+            way()  # its threads slept, and its memory left the caches
             started = time.perf_counter()
             way()
-            if number:
-                best[name] = min(best[name], time.perf_counter() - started)
+            best[name] = min(best[name], time.perf_counter() - started)
     return best
 
 

@@ -13,7 +13,7 @@ Run with::
     same cached shards; and one window of each video, which is what a step reads.
 (e) on a card: pairs a second, and the share of the speed of a bfloat16 matrix product.
 
-FABULA_BENCH_STEPS: steps that are counted (default 4, the first two are for warming up).
+FABULA_BENCH_STEPS: steps that are counted (default 8, the first two are for warming up).
 """
 
 import os
@@ -44,7 +44,7 @@ from tests.benchmarks.training_runs import (
     run_loop,
 )
 
-STEPS, WARM = int(os.environ.get("FABULA_BENCH_STEPS", "4")), 2
+STEPS, WARM = int(os.environ.get("FABULA_BENCH_STEPS", "8")), 2
 SOFT_SHAPES = ((512, 5, 5), (64, 32, 64))
 CARD_VIDEOS = 32
 """Of a batch on a card, with the published 16 pairs each."""
