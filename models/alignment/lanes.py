@@ -39,16 +39,17 @@ class Block:
     starts: I64
     videos: I64
 
-    def columns(self) -> list[I64]:
-        """Columns of the windows of each slot (group times `LANES`, plus lane), in order of time: (N,) int64 each."""
-        return np.split(self._columns(), np.cumsum(self.lengths.ravel())[:-1])
+    @property
+    def num_empty(self) -> int:
+        """Lanes without a video; they come first, and hold one window each."""
+        return int((self.videos < 0).sum())
 
-    def _columns(self) -> I64:
-        """(C,) int64, those of `columns` one behind the other."""
+    def columns(self) -> I64:
+        """Column of each window in order of time, slot by slot (group times `LANES`, plus lane): (C,) int64."""
         lengths = self.lengths.ravel()
-        flat = np.empty(int(lengths.sum()), dtype=np.int64)
-        _place_columns(self.lengths, self.starts, np.cumsum(lengths) - lengths, flat)
-        return flat
+        columns = np.empty(int(lengths.sum()), dtype=np.int64)
+        _place_columns(self.lengths, self.starts, np.cumsum(lengths) - lengths, columns)
+        return columns
 
     def unit_columns(self, videos: Sequence[F32], dtype: Precision) -> F32:
         """The block's windows at length 1 in the order of its columns.
@@ -64,10 +65,10 @@ class Block:
             ValueError: a row holds NaN or infinity.
         """
         rows = HELD.array("columns", (int(self.starts[-1]), videos[0].shape[1]), dtype)
-        columns, num_empty = self._columns(), int((self.videos < 0).sum())  # these stand first, a window each
-        rows[columns[:num_empty]] = 0.0
-        own = [videos[video] for video in self.videos[num_empty:].tolist()]
-        place_unit_rows(np.concatenate(own), columns[num_empty:], rows)
+        empty, real = np.split(self.columns(), [self.num_empty])
+        rows[empty] = 0.0
+        own = [videos[video] for video in self.videos[self.num_empty :].tolist()]
+        place_unit_rows(np.concatenate(own), real, rows)
         return rows
 
 

@@ -138,9 +138,8 @@ def score_similarity(
     scores, totals = np.empty((2, len(text_lengths), len(video_lengths)))
     for block in plan_blocks(np.diff(ends)):
         columns = np.zeros((len(similarity), int(block.starts[-1])), similarity.dtype)
-        for places, video in zip(block.columns(), block.videos.tolist(), strict=True):
-            if video >= 0:
-                columns[:, places] = similarity[:, ends[video] : ends[video + 1]]
+        own = [similarity[:, ends[video] : ends[video + 1]] for video in block.videos[block.num_empty :].tolist()]
+        columns[:, block.columns()[block.num_empty :]] = np.concatenate(own, axis=1)
         found = _run(kernel, columns, starts, block, drop_costs)
         _scatter(found[0], block, scores)
         _scatter(found[1], block, totals)
@@ -175,5 +174,4 @@ def _run(kernel: Kernel, similarity: NDArray[np.floating], text_starts: I64, blo
 
 def _scatter(found: F64, block: Block, target: F64) -> None:
     """Bring the lanes of a block back to the caller's order of videos."""
-    num_empty = int((block.videos < 0).sum())  # they come first
-    target[:, block.videos[num_empty:]] = found[:, num_empty:]
+    target[:, block.videos[block.num_empty :]] = found[:, block.num_empty :]

@@ -114,9 +114,10 @@ def _attend(attention: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
 
 
 def _mix(queries: Tensor, keys: Tensor, values: Tensor, dropout: nn.Dropout) -> Tensor:
-    """Each token's mean of all values: three (C, H, L, E / H) -> (C, H, L, E / H), by torch's fused kernel.
+    """Each token's mean of all values: three (C, H, L, E / H) -> (C, H, L, E / H).
 
-    On a CPU that kernel knows no dropout; what torch does instead takes a third longer than the products as such.
+    By torch's fused kernel, but that knows no dropout on a CPU: what torch does instead takes a third longer than the
+    products as such.
     """
     probability = dropout.p if dropout.training else 0.0
     if probability and queries.device.type == "cpu":

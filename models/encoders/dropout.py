@@ -18,7 +18,7 @@ class Dropout(nn.Dropout):
         """Map a float tensor of any shape to one of that shape; the bits come from torch's generator of its device."""
         if not self.training or self.p == 0.0:
             return x
-        return F.dropout(x, self.p) if x.is_cuda else x * _kept(x, round(self.p * _STEPS))
+        return x * _kept(x, round(self.p * _STEPS)) if x.device.type == "cpu" else F.dropout(x, self.p)
 
 
 def use_cheap_dropout(module: nn.Module) -> None:
