@@ -13,7 +13,7 @@ Run with::
     same cached shards; and one window of each video, which is what a step reads.
 (e) on a card: pairs a second, and the share of the speed of a bfloat16 matrix product.
 
-FABULA_BENCH_STEPS: steps that are counted (default 8, the first two are for warming up).
+FABULA_BENCH_STEPS: steps that are counted (default 8, behind two for warming up).
 """
 
 import os
