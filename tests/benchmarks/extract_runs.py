@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from stages.doctor.blind import blind_backbone
 from stages.extract import ExtractConfig
 from stages.media.ahead import DecodeCrew, Decoded, Job
 from stages.media.attempts import AttemptLog
 from stages.media.backbones import open_backbone
 from stages.media.consumers import Clock
 from stages.media.encoders import ThreadPool
-from stages.media.geometry import Geometry
 from stages.media.presets import CLIP_PRESETS
 from stages.media.probe import probe_video
 from stages.media.process import IsolationSettings
@@ -69,8 +69,7 @@ def run_stage(corpus: Corpus, config: ExtractConfig) -> None:
 
 def decode(paths: Sequence[Path], config: ExtractConfig, log: Path, *, processes: int = THREADS) -> int:
     """Decode as the stage does, of the backbones for S3D alone, and feed nobody; bytes that came."""
-    preset = CLIP_PRESETS[config.s3d.preset]
-    seen = {S3D: Geometry(short_side=preset.short_side, crop=preset.crop)}
+    seen = {S3D: blind_backbone(CLIP_PRESETS[config.s3d.preset]).geometry}
     common = {
         "decoder": decoder_name(config),
         "consumers": [make_consumer(config, label, seen.get(label)).to_json() for label in make_recipes(config)],
