@@ -14,8 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from models.alignment.held import HELD
-from models.alignment.sequences import F32, F64, I64, Precision, place_unit_rows
+from models.alignment.sequences import F32, F64, I64, place_unit_rows
 
 LANES = 16
 """Videos in lockstep: two AVX-512 or four AVX2 registers of float64."""
@@ -51,25 +50,20 @@ class Block:
         _place_columns(self.lengths, self.starts, np.cumsum(lengths) - lengths, columns)
         return columns
 
-    def unit_columns(self, videos: Sequence[F32], dtype: Precision) -> F32:
-        """The block's windows at length 1 in the order of its columns.
+    def place_unit_columns(self, videos: Sequence[F32], rows: NDArray[np.floating]) -> None:
+        """Write the block's windows at length 1 in the order of its columns.
 
         Args:
             videos: All V arrays (N, E) of the set.
-            dtype: Of the result.
-
-        Returns:
-            (C, E); an empty lane's row is zero. It lasts until this thread asks for those of another block.
+            rows: (C, E) to write; an empty lane's row is set to zero.
 
         Raises:
             ValueError: a row holds NaN or infinity.
         """
-        rows = HELD.array("columns", (int(self.starts[-1]), videos[0].shape[1]), dtype)
         empty, real = np.split(self.columns(), [self.num_empty])
         rows[empty] = 0.0
         own = [videos[video] for video in self.videos[self.num_empty :].tolist()]
         place_unit_rows(np.concatenate(own), real, rows)
-        return rows
 
 
 def plan_blocks(lengths: I64) -> list[Block]:

@@ -2,7 +2,8 @@
 
 A kernel is a compiled function (similarity (R, C), text_starts (T + 1,), block_starts, block_lengths, drop_costs (2,),
 out (2, T, slots)): it writes the score and the raw total of T whole texts against the lanes of a block. Memory: the
-texts at length 1, and for each thread one block of videos and one tile; the cost matrix never stands whole.
+texts and the first block of videos at length 1, and for each thread one more block and one tile; the cost matrix
+never stands whole.
 """
 
 import functools
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from itertools import groupby, pairwise
 from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from models.alignment.held import HELD
 from models.alignment.lanes import Block, plan_blocks
 from models.alignment.sequences import F32, F64, I64, Precision, lengths_of, stack_unit_rows
 
+_FoundT = TypeVar("_FoundT")
 Kernel = Callable[[NDArray[np.floating], I64, I64, I64, F64, F64], None]
 
 _TILE_CELLS = 1 << 19
@@ -62,30 +65,50 @@ def score_matrix(
         raise ValueError(
             f"vectors: texts have width {texts[0].shape[1]}, videos {videos[0].shape[1]}: one encoder made both"
         )
-    rows = stack_unit_rows(texts, precision)
-    scores = np.empty((len(texts), len(videos)))
-
     blocks = plan_blocks(video_lengths)
     tiles = [(b, tile) for b, block in enumerate(blocks) for tile in text_tiles(text_starts, int(block.starts[-1]))]
+    shared = _room_for(blocks[0], videos, "shared columns", precision)  # that of a small set is the only block
+    rows = _beside(
+        threads, lambda: stack_unit_rows(texts, precision), [lambda: blocks[0].place_unit_columns(videos, shared)]
+    )
+    scores = np.empty((len(texts), len(videos)))
 
     def score_tiles(share: Sequence[tuple[int, tuple[int, int]]]) -> None:
         for number, of_block in groupby(share, key=itemgetter(0)):
-            block = blocks[number]
-            columns = block.unit_columns(videos, precision)
+            block, columns = blocks[number], shared
+            if number:
+                columns = _room_for(block, videos, "columns", precision)
+                block.place_unit_columns(videos, columns)
             for _, (first, last) in of_block:
                 similarity = _product(rows[text_starts[first] : text_starts[last]], columns)
                 found = _run(kernel, similarity, text_starts[first : last + 1], block, drop_costs)
                 _scatter(found[0], block, scores[first:last])
 
-    own, *others = _shares(tiles, threads)
-    helped = [_helpers(threads).submit(score_tiles, share) for share in others]
+    own, *others = (functools.partial(score_tiles, share) for share in _shares(tiles, threads))
+    _beside(threads, own, others)
+    return scores
+
+
+def _room_for(block: Block, videos: Sequence[F32], purpose: str, precision: Precision) -> NDArray[np.floating]:
+    """Memory of (C, E), which lasts until this thread asks again for the same purpose."""
+    room: NDArray[np.floating] = HELD.array(purpose, (int(block.starts[-1]), videos[0].shape[1]), precision)
+    return room
+
+
+def _beside(threads: int, own: Callable[[], _FoundT], others: Sequence[Callable[[], None]]) -> _FoundT:
+    """Do `own` on this thread and the others on its helpers, if it has any; give what `own` gives."""
+    if threads == 1:
+        for other in others:
+            other()
+        return own()
+    helped = [_helpers(threads).submit(other) for other in others]
     try:
-        score_tiles(own)
+        found = own()
     finally:
-        wait(helped)  # they read memory that this thread's next call overwrites
+        wait(helped)  # they use memory that this thread's next call overwrites
     for each in helped:
         each.result()
-    return scores
+    return found
 
 
 def _shares(tiles: Sequence[tuple[int, tuple[int, int]]], threads: int) -> list[Sequence[tuple[int, tuple[int, int]]]]:

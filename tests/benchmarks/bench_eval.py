@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from models.alignment.caption_average import caption_average_kernel, caption_average_matrix
 from models.alignment.drop_dtw import drop_dtw_score_matrix
 from models.alignment.dtw import dtw_kernel, dtw_reference, dtw_score_matrix, unit_rows
-from models.alignment.lanes import plan_blocks
+from models.alignment.lanes import Block, plan_blocks
 from models.alignment.otam import otam_kernel, otam_score_matrix
 from models.alignment.sequences import lengths_of, stack_unit_rows
 from models.alignment.tiles import score_similarity, text_tiles
@@ -55,7 +55,7 @@ def bare_product(texts: Arrays, videos: Arrays) -> Callable[[], None]:
     """The product of the same tiles and nothing else."""
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths_of(texts))])
     rows = stack_unit_rows(texts, "float32").copy()
-    columns = [block.unit_columns(videos, "float32").copy() for block in plan_blocks(lengths_of(videos))]
+    columns = [unit_columns(block, videos) for block in plan_blocks(lengths_of(videos))]
 
     def multiply() -> None:
         for block in columns:
@@ -63,6 +63,12 @@ def bare_product(texts: Arrays, videos: Arrays) -> Callable[[], None]:
                 rows[starts[first] : starts[last]] @ block.T
 
     return multiply
+
+
+def unit_columns(block: Block, videos: Arrays) -> np.ndarray:
+    columns = np.empty((int(block.starts[-1]), DIM), np.float32)
+    block.place_unit_columns(videos, columns)
+    return columns
 
 
 def published_product(texts: Arrays, videos: Arrays) -> torch.Tensor:
