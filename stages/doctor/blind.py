@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.media.backbones import LoadedBackbone
+from stages.media.consumers import clip_geometry
 from stages.media.geometry import Geometry, Rgb
 from stages.media.presets import ClipPreset
 
@@ -13,8 +14,8 @@ _CLIP_SIDE = 224
 
 def blind_backbone(preset: ClipPreset | None) -> LoadedBackbone:
     """Give one for S3D's preset, or for CLIP (None)."""
-    side = (preset.short_side, preset.crop) if preset is not None else (_CLIP_SIDE, _CLIP_SIDE)
-    return LoadedBackbone(encode=_see_nothing, geometry=Geometry(short_side=side[0], crop=side[1]), dim=1)
+    geometry = clip_geometry(preset) if preset is not None else Geometry(short_side=_CLIP_SIDE, crop=_CLIP_SIDE)
+    return LoadedBackbone(encode=_see_nothing, geometry=geometry, dim=1)
 
 
 def _see_nothing(clips: Rgb) -> NDArray[np.float32]:

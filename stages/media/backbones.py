@@ -13,6 +13,7 @@ from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from models.backbones.weights import load_s3d as load_s3d_file
 from stages.errors import ConfigError
+from stages.media.consumers import clip_geometry
 from stages.media.encoders import Encode, FillingEncoder
 from stages.media.geometry import Geometry
 from stages.media.presets import CLIP_PRESETS, ClipPreset
@@ -85,7 +86,7 @@ def load_s3d(
     return LoadedBackbone(
         encode=lambda clips: features(torch.from_numpy(clips)).numpy(),
         compute=features.compute,
-        geometry=Geometry(short_side=preset.short_side, crop=preset.crop),
+        geometry=clip_geometry(preset),
         dim=features.dim,
     )
 

@@ -147,11 +147,16 @@ def has_row(consumer: Consumer, clock: Clock, decoded_s: float) -> bool:
     return bool(len(times) and times[0] < decoded_s)
 
 
-def clip_consumer(preset: ClipPreset, tail: Tail, geometry: Geometry | None = None) -> GridConsumer:
+def clip_geometry(preset: ClipPreset) -> Geometry:
+    """Return the picture size of S3D clips."""
+    return Geometry(short_side=preset.short_side, crop=preset.crop)
+
+
+def clip_consumer(preset: ClipPreset, tail: Tail) -> GridConsumer:
     """Make the consumer of S3D clips."""
     return GridConsumer(
         clip_s=preset.clip_s, stride_s=preset.stride_s, fps=preset.fps, frames_per_clip=preset.frames_per_clip,
-        tail=tail, geometry=geometry or Geometry(),
+        tail=tail, geometry=clip_geometry(preset),
     )  # fmt: skip
 
 

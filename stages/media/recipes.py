@@ -27,13 +27,19 @@ def make_recipes(config: OutputsConfig) -> dict[str, dict[str, Any]]:
 
 
 def make_consumer(config: OutputsConfig, label: str, geometry: "Geometry | None" = None) -> "Consumer":
-    """Which frames of a video an output is made of."""
+    """Which frames of a video an output is made of.
+
+    Args:
+        config: what is extracted.
+        label: of the output.
+        geometry: the picture size of an image backbone, which its model decides; None where only times matter.
+    """
     from stages.media import consumers
     from stages.media.geometry import Geometry
     from stages.media.keyframes import KeyframeRows, NearestKeyframes
 
     if label == S3D:
-        return consumers.clip_consumer(CLIP_PRESETS[config.s3d.preset], config.tail, geometry)
+        return consumers.clip_consumer(CLIP_PRESETS[config.s3d.preset], config.tail)
     inner: Consumer
     images = {CLIP: config.clip, RESNET: config.resnet}.get(label)
     if images is not None:

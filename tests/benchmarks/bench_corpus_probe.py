@@ -29,8 +29,8 @@ from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from stages.corpus.render import render_corpus
 from stages.corpus.settings import CorpusSettings
+from stages.media.consumers import clip_geometry
 from stages.media.frames import FrameRequest, sample_frames
-from stages.media.geometry import Geometry
 from stages.media.presets import CLIP_PRESETS, ClipPreset
 
 MOST_FROM_MIDDLE_FRAME = 0.60
@@ -88,9 +88,8 @@ def _inside(scenes: list[dict[str, str]], preset: ClipPreset) -> dict[float, str
 
 def _decode(path: Path, starts: list[float], preset: ClipPreset) -> NDArray[np.uint8]:
     """Frames of the clips that begin at `starts`, (N, F, H, W, 3)."""
-    geometry = Geometry(short_side=preset.short_side, crop=preset.crop)
     offsets = (np.arange(preset.frames_per_clip, dtype=np.float64) + 0.01) / np.float64(preset.fps)
-    requests = [FrameRequest(times_s=start + offsets, geometry=geometry) for start in starts]
+    requests = [FrameRequest(times_s=start + offsets, geometry=clip_geometry(preset)) for start in starts]
     clips = np.empty((len(starts), preset.frames_per_clip, preset.crop, preset.crop, 3), np.uint8)
     for sample in sample_frames(path, requests):
         clips[sample.request, sample.index] = sample.rgb

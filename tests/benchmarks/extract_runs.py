@@ -7,18 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from stages.doctor.blind import blind_backbone
 from stages.extract import ExtractConfig
 from stages.media.ahead import DecodeCrew, Decoded, Job
 from stages.media.attempts import AttemptLog
 from stages.media.backbones import open_backbone
 from stages.media.consumers import Clock
 from stages.media.encoders import ThreadPool
-from stages.media.presets import CLIP_PRESETS
 from stages.media.probe import probe_video
 from stages.media.process import IsolationSettings
 from stages.media.recipes import decoder_name, make_consumer, make_recipes, required_consumers
-from stages.media.settings import S3D
 from tests.benchmarks.measuring import THREADS, say
 from tests.conftest import SHARED_DIR
 from tests.media import Numbered, make_video
@@ -68,11 +65,10 @@ def run_stage(corpus: Corpus, config: ExtractConfig) -> None:
 
 
 def decode(paths: Sequence[Path], config: ExtractConfig, log: Path, *, processes: int = THREADS) -> int:
-    """Decode as the stage does, of the backbones for S3D alone, and feed nobody; bytes that came."""
-    seen = {S3D: blind_backbone(CLIP_PRESETS[config.s3d.preset]).geometry}
+    """Decode as the stage does, but whole pictures for CLIP, and feed nobody; bytes that came."""
     common = {
         "decoder": decoder_name(config),
-        "consumers": [make_consumer(config, label, seen.get(label)).to_json() for label in make_recipes(config)],
+        "consumers": [make_consumer(config, label).to_json() for label in make_recipes(config)],
         "required": {label: consumer.to_json() for label, consumer in required_consumers(config).items()},
     }
     jobs = [Job(input_id=str(number), arguments={"path": str(path), **common}) for number, path in enumerate(paths)]

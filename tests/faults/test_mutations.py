@@ -20,14 +20,13 @@ import xxhash
 from stages.errors import DeadlineExceeded, SampleError
 from stages.media.batches import read_batch
 from stages.media.consumers import Clock, clip_consumer
-from stages.media.geometry import Geometry
 from stages.media.isolation import IsolatedPool
 from stages.media.presets import CLIP_PRESETS
 from stages.media.probe import probe_video
 from stages.media.process import IsolationSettings
 from tests.mutations import KINDS, mutate, noise_in_the_middle
 
-CONSUMER = clip_consumer(CLIP_PRESETS["demo"], "keep", Geometry(short_side=64, crop=64))
+CONSUMER = clip_consumer(CLIP_PRESETS["demo"], "keep")
 DEADLINE_S = 60.0
 UNNOTICED = "vp8"
 
