@@ -21,11 +21,12 @@ from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit
 from stages.errors import ConfigError
 from stages.media.candidates import video_source
 from stages.media.recipes import decoder_name, make_consumer, make_recipes, required_consumers
-from stages.media.settings import FRAMES, THUMBNAILS, OutputsConfig
+from stages.media.settings import CLIP, FRAMES, RESNET, THUMBNAILS, OutputsConfig
 
 if TYPE_CHECKING:
     from stages.media.ahead import Job, Refused
     from stages.media.backbones import LoadedBackbone
+    from stages.media.consumers import Consumer
     from stages.media.encoders import Encoder
     from stages.media.makers import Maker
     from stages.media.process import IsolationSettings
@@ -121,17 +122,19 @@ class ExtractWorker:
         from stages.media.passes import Finished, Passes
 
         labels = sorted(out.wanted)
-        makers = [self._maker(label) for label in labels]
-        totals = [Counter(maker.counts) for maker in makers]
+        consumers = [self._consumer(label) for label in labels]
         failures: list[Failure] = []
         log = AttemptLog(out.attempts_path(labels[0]))
         with ExitStack() as stack:
+            jobs = self._jobs(unit, consumers)
+            decoding = stack.enter_context(self._crew.decode(jobs, log, max_attempts=self._config.max_attempts))
+            # Networks are loaded while the first videos are decoded.
+            makers = [self._maker(label, consumer) for label, consumer in zip(labels, consumers, strict=True)]
+            totals = [Counter(maker.counts) for maker in makers]
             writers = [
                 stack.enter_context(ShardWriter(out.create(label, f"shards/{label.rpartition('.')[2]}.tar")))
                 for label in labels
             ]
-            jobs = self._jobs(unit, makers)
-            decoding = stack.enter_context(self._crew.decode(jobs, log, max_attempts=self._config.max_attempts))
             for number, end in enumerate(Passes(makers, decoding).run(unit.inputs)):
                 if isinstance(end, Finished):
                     for writer, total, sample in zip(writers, totals, end.samples, strict=True):
@@ -159,12 +162,12 @@ class ExtractWorker:
 
         return open_backbone(self._config, label)
 
-    def _jobs(self, unit: Unit, makers: "Sequence[Maker]") -> "list[Job]":
+    def _jobs(self, unit: Unit, consumers: "Sequence[Consumer]") -> "list[Job]":
         from stages.media.ahead import Job
 
         common = {
             "decoder": decoder_name(self._config),
-            "consumers": [maker.consumer.to_json() for maker in makers],
+            "consumers": [consumer.to_json() for consumer in consumers],
             "required": {label: consumer.to_json() for label, consumer in required_consumers(self._config).items()},
         }
         return [
@@ -175,36 +178,40 @@ class ExtractWorker:
             for member in unit.payload["members"]
         ]
 
-    def _maker(self, label: str) -> "Maker":
+    def _consumer(self, label: str) -> "Consumer":
+        """Which frames an output is made of. Only a network that decides the size of its pictures is opened for it."""
+        geometry = self._open(label).geometry if label in (CLIP, RESNET) else None
+        return make_consumer(self._config, label, geometry)
+
+    def _maker(self, label: str, consumer: "Consumer") -> "Maker":
         from stages.media.makers import FeatureMaker, FrameMaker, ThumbnailMaker
 
         config = self._config
         if label == THUMBNAILS:
             about = {"window_s": config.window_s, "stride_s": config.stride_s}
-            return ThumbnailMaker(consumer=make_consumer(config, label), about=about)
+            return ThumbnailMaker(consumer=consumer, about=about)
         if label == FRAMES:
-            return FrameMaker(consumer=make_consumer(config, label))
-        recipe, (encoder, batch_size) = make_recipes(config)[label], self._encoder(label)
+            return FrameMaker(consumer=consumer)
+        recipe, (encoder, batch_size) = make_recipes(config)[label], self._encoder(label, consumer.frames_per_clip)
         return FeatureMaker(
             about={
                 "backbone": label.partition(".")[2], "preset": recipe["preset"]["name"], "weights": recipe["weights"],
                 "tail": config.tail,
             },
-            consumer=make_consumer(config, label, self._open(label).geometry),
+            consumer=consumer,
             encoder=encoder,
             batch_size=batch_size,
         )  # fmt: skip
 
-    def _make_encoder(self, label: str) -> "tuple[Encoder, int]":
+    def _make_encoder(self, label: str, frames_per_clip: int) -> "tuple[Encoder, int]":
         """A network behind its queue, and how many clips it is handed at once."""
         from stages.media.backbones import cuda_encoder
         from stages.media.encoders import ThreadedEncoder
 
         loaded, batch_size = self._open(label), make_recipes(self._config)[label]["batch_size"]
-        if self._config.device == "cuda":
-            frames_per_clip = make_consumer(self._config, label).frames_per_clip
-            if (filling := cuda_encoder(loaded, batch_size, frames_per_clip)) is not None:
-                return filling, 1
+        filling = cuda_encoder(loaded, batch_size, frames_per_clip) if self._config.device == "cuda" else None
+        if filling is not None:
+            return filling, 1
         return ThreadedEncoder(loaded.encode, self._pool), batch_size
 
 

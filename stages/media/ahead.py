@@ -60,7 +60,8 @@ class DecodeCrew:
         self._pool = IsolatedPool(settings)
         self._threads = ThreadPoolExecutor(num_processes, thread_name_prefix="decode-ahead")
         self._num_processes = num_processes
-        self._started = [self._threads.submit(self._pool.start) for _ in range(num_processes)]
+        for _ in range(num_processes):
+            self._threads.submit(self._pool.start)  # one that fails is tried again for its first file, and raises there
 
     def decode(self, jobs: Sequence[Job], log: AttemptLog, *, max_attempts: int) -> "Decoding":
         """Begin to decode files.
@@ -70,8 +71,6 @@ class DecodeCrew:
             log: where attempts are noted; those of earlier runs count.
             max_attempts: processes that one file may cost.
         """
-        for started in self._started:
-            started.result()  # a process that does not start is a bug, and raised here
         decoding = Decoding(jobs, self._pool, log, max_attempts)
         decoding.begin(self._threads, self._num_processes)
         return decoding
