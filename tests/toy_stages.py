@@ -80,6 +80,8 @@ class CountWorker:
             if "die" in text and not (self._config.words / "died").exists():
                 (self._config.words / "died").touch()
                 os.kill(os.getpid(), 9)
+            if "nice" in text:
+                (self._config.words / "niceness").write_text(str(os.nice(0)))
             if "wait" in text and not (self._config.words / "ready").exists():
                 raise TransientError(f"{name}: not ready")
             if "full" in text:

@@ -100,6 +100,8 @@ class RayExecutor:
         self._temp_dir = Path(tempfile.mkdtemp(prefix=f"{_TEMP_PREFIX}{os.getpid()}-", dir="/tmp"))  # sockets: short
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray's own default, 15, leaves workers a thirtieth of what any busy process beside them gets.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         ray.init(
             include_dashboard=False,
             num_cpus=max(num_cores(), self._num_workers or 1),

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -226,6 +227,15 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, words: Path) -> None:
     (words / "b.txt").write_text("die")
     outcome = run(tmp_path / "store", words, executor=RayExecutor(num_workers=1, num_retries=1))
     assert outcome.totals["letters"]["inputs"] == 5
+
+
+def test_workers_have_the_priority_of_the_run(tmp_path: Path, words: Path) -> None:
+    """Ray's default would let any other busy process starve them."""
+    from pipeline.executors.ray import RayExecutor
+
+    (words / "b.txt").write_text("nice")
+    run(tmp_path / "store", words, executor=RayExecutor(num_workers=1, num_retries=0))
+    assert (words / "niceness").read_text() == str(os.nice(0))
 
 
 def test_seal_refuses_a_record_that_was_not_planned(tmp_path: Path, words: Path) -> None:
