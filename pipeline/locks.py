@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,10 +58,12 @@ def alone_in(folders: Iterable[Path]) -> Iterator[None]:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # it was deleted just now
+        except (FileNotFoundError, FileExistsError):  # of a folder that was deleted just now
+            if _is_no_folder(folder):
+                raise
             continue
         try:
             try:
@@ -73,6 +76,13 @@ def _alone_in(folder: Path) -> Iterator[None]:
                 return
         finally:
             os.close(descriptor)
+
+
+def _is_no_folder(path: Path) -> bool:
+    try:
+        return not stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
