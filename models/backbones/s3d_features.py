@@ -4,17 +4,24 @@ Letters: B clips, F frames a clip, H W pixels, D feature width.
 """
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.backbones.planar import Convolutions, FloatConvolutions, Int8Convolutions
 from models.backbones.s3d import MIXED_5C_DIM, S3D, VIDEO_EMBEDDING_DIM
 from models.backbones.s3d_inference import FrozenS3D
 
 Output = Literal["video_embedding", "mixed_5c"]
 Precision = Literal["float32", "bfloat16"]
+Arithmetic = Literal["float", "int8"]
+
+_CONVOLUTIONS: dict[Arithmetic, Callable[[torch.dtype], Convolutions]] = {
+    "float": FloatConvolutions, "int8": Int8Convolutions,
+}  # fmt: skip
 
 _PIXELS_AT_ONCE = 30 * 224 * 224
 """On the CPU: maps of one clip of VideoCLIP's stay in the cache and in memory that malloc reuses (12 % faster)."""
@@ -30,6 +37,7 @@ class S3DFeatures:
         output: Output = "video_embedding",
         l2_normalise: bool = False,
         precision: Precision = "float32",
+        arithmetic: Arithmetic = "float",
         device: torch.device | str = "cpu",
     ) -> None:
         """Prepare a copy of the model; `model` itself is left as it is.
@@ -38,11 +46,12 @@ class S3DFeatures:
             model: With its weights loaded.
             output: Which of the two pooled outputs becomes the feature.
             l2_normalise: Scale each row to length 1, as VideoCLIP's extractor does (papers: fact sheet 2.3).
-            precision: Of the convolutions; the mean over the last map and `fc` are float32 in either case.
+            precision: Of the feature maps; the mean over the last map and `fc` are float32 in either case.
+            arithmetic: Of the convolutions: `float` in that precision, or `int8`, on a CPU.
             device: Where to compute.
 
         Raises:
-            ValueError: `output` or `precision` is none of the names above.
+            ValueError: `output`, `precision` or `arithmetic` is none of the names above; or int8 on a card.
         """
         if output not in ("video_embedding", "mixed_5c"):
             raise ValueError(f"S3D output: got {output!r}, expected 'video_embedding' or 'mixed_5c'")
@@ -52,8 +61,11 @@ class S3DFeatures:
         self.l2_normalise = l2_normalise
         self.dim = VIDEO_EMBEDDING_DIM if output == "video_embedding" else MIXED_5C_DIM
         dtype = torch.float32 if precision == "float32" else torch.bfloat16
-        self._model = FrozenS3D(model, dtype).to(device)
         self._device = torch.device(device)
+        if arithmetic not in _CONVOLUTIONS or (arithmetic == "int8" and self._device.type != "cpu"):
+            raise ValueError(f"S3D arithmetic: got {arithmetic!r} on {device}, expected 'float', or 'int8' on a CPU")
+        self._one_by_one = arithmetic == "int8"  # a map's unit must not depend on other clips
+        self._model = FrozenS3D(model, _CONVOLUTIONS[arithmetic](dtype)).to(device)
 
     @torch.inference_mode()
     def __call__(self, frames: Tensor) -> Tensor:
@@ -73,7 +85,9 @@ class S3DFeatures:
         if any(size % 2 or not size for size in frames.shape[1:4]):
             raise ValueError(f"S3D frames: got {tuple(frames.shape[1:4])}, expected even F, H, W")
         at_once = len(frames)
-        if self._device.type == "cpu":
+        if self._one_by_one:
+            at_once = 1
+        elif self._device.type == "cpu":
             at_once = _PIXELS_AT_ONCE // math.prod(frames.shape[1:4])
         return torch.cat([self.compute(part.to(self._device)).cpu() for part in frames.split(max(1, at_once))])
 

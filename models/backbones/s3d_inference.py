@@ -14,21 +14,20 @@ Letters: B clips, F frames a clip, H W pixels or places of a map, C channels, T 
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from models.backbones.planar import BIT_PATTERNS, Convolutions, Operand
 from models.backbones.s3d import S3D, ConvNorm, MixedBlock, S3DOutput, SamePool, SelfGating
 
-_BIT_PATTERNS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
-_PAIRS = {torch.float32: torch.int64, torch.bfloat16: torch.int32}
+_PAIRS = {torch.float32: torch.int64, torch.bfloat16: torch.int32, torch.uint8: torch.int16}
 _PIXEL_SCALE = 1.0 / 255.0
 
 
 class PlanarConv(nn.Module):
     """A convolution over space only, over time only or over channels only, with ReLU behind it."""
 
-    def __init__(self, conv: nn.Conv3d, dtype: torch.dtype) -> None:
+    def __init__(self, conv: nn.Conv3d, convolutions: Convolutions) -> None:
         """Take the weights of a 3-D convolution with an odd kernel, stride 1 and a bias.
 
         Raises:
@@ -39,42 +38,52 @@ class PlanarConv(nn.Module):
         if conv.bias is None or (time != 1 and height * width != 1):
             raise ValueError(f"planar convolution: got {conv}, expected a bias and a kernel (t, 1, 1) or (1, h, w)")
         self.over_time = time != 1
-        self.padding = (time // 2, 0) if self.over_time else (height // 2, width // 2)
+        padding = (time // 2, 0) if self.over_time else (height // 2, width // 2)
         weight = conv.weight.detach()
         weight = weight[:, :, :, 0] if self.over_time else weight[:, :, 0]
-        self.pointwise = time == height == width == 1
-        weight = weight[:, :, 0, 0] if self.pointwise else weight.contiguous(memory_format=torch.channels_last)
-        self.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-        self.bias = nn.Parameter(conv.bias.detach().to(dtype), requires_grad=False)
+        self.convolve = convolutions.make(weight, conv.bias.detach(), padding)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, operand: Operand) -> Tensor:
         """Map (B, T, H, W, C_in) to (B, T, H, W, C_out), values >= 0."""
-        if self.pointwise:
-            return F.relu_(F.linear(x, self.weight, self.bias))
-        batch, time, height, width, channels = x.shape
+        batch, time, height, width, channels = operand.values.shape
         planes = (batch, time, height * width) if self.over_time else (batch * time, height, width)
-        plane = x.reshape(*planes, channels).permute(0, 3, 1, 2)
-        plane = F.relu_(F.conv2d(plane, self.weight, self.bias, padding=self.padding))
-        return plane.permute(0, 2, 3, 1).reshape(batch, time, height, width, -1)
+        result: Tensor = self.convolve(operand.values.reshape(*planes, channels), operand.unit)
+        return result.reshape(batch, time, height, width, -1)
+
+
+class _Chain(nn.Module):
+    """Planar convolutions one behind the other."""
+
+    def __init__(self, convs: Sequence[nn.Conv3d], convolutions: Convolutions) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(PlanarConv(conv, convolutions) for conv in convs)
+        self.convolutions = convolutions
+
+    def forward(self, operand: Operand) -> Tensor:
+        first, *rest = self.convs
+        x: Tensor = first(operand)
+        for conv in rest:
+            x = conv(self.convolutions.operand(x))
+        return x
 
 
 class FrozenS3D(nn.Module):
     """Decoded frames to the two pooled outputs, for inference only."""
 
-    def __init__(self, model: S3D, dtype: torch.dtype) -> None:
+    def __init__(self, model: S3D, convolutions: Convolutions) -> None:
         """Fold a network; `model` itself is left as it is.
 
         Args:
             model: with its weights loaded.
-            dtype: of the convolutions; gates, means and the last linear map are float32 in either case.
+            convolutions: how they compute; gates, means and the last linear map are float32 in any case.
         """
         super().__init__()
-        self.stem_weight, self.stem_bias = (nn.Parameter(p.to(dtype), requires_grad=False) for p in _fold_stem(model))
-        self.conv_2b = _planar(model.conv_2b, dtype)
-        self.conv_2c = _planar(model.conv_2c, dtype)
+        self.convolutions = convolutions
+        self.stem = convolutions.make(*_fold_stem(model), (0, 0), pixels=True)
+        self.conv_2 = _Chain([*_folded(model.conv_2b), *_folded(model.conv_2c)], convolutions)
         self.gate = _Gate(model.gating)
         self.stages = nn.ModuleList(
-            nn.Sequential(*(_Mixed(getattr(model, f"mixed_{name}"), dtype) for name in names))
+            nn.Sequential(*(_Mixed(getattr(model, f"mixed_{name}"), convolutions) for name in names))
             for names in (("3b", "3c"), ("4b", "4c", "4d", "4e", "4f"), ("5b", "5c"))
         )
         self.pools = [_kernel_and_stride(pool) for pool in (model.maxpool_2a, model.maxpool_3a)]
@@ -84,7 +93,7 @@ class FrozenS3D(nn.Module):
     def forward(self, frames: Tensor) -> S3DOutput:
         """Encode (B, F, H, W, 3) uint8 RGB with F, H and W even to float32 rows."""
         x = max_pool(self._stem(frames), *self.pools[0])
-        x = self.conv_2c(self.conv_2b(x))
+        x = self.conv_2(self.convolutions.operand(x))
         weights = self.gate(x)
         x = max_pool(x, *self.pools[1]).mul_(weights)
         x = max_pool(self.stages[0](x), *self.pools[2])
@@ -93,10 +102,9 @@ class FrozenS3D(nn.Module):
         return S3DOutput(self.head(pooled), pooled)
 
     def _stem(self, frames: Tensor) -> Tensor:
-        blocks = paired_blocks(frames, self.stem_weight.dtype)
-        batch, time = blocks.shape[:2]
-        planes = F.relu_(F.conv2d(blocks.flatten(0, 1).permute(0, 3, 1, 2), self.stem_weight, self.stem_bias))
-        return planes.permute(0, 2, 3, 1).view(batch, time, *planes.shape[2:], -1)
+        blocks = paired_blocks(frames, self.convolutions.pixel_dtype)
+        planes: Tensor = self.stem(blocks.flatten(0, 1), 1.0)
+        return planes.reshape(*blocks.shape[:2], *planes.shape[1:])
 
 
 class _Gate(nn.Module):
@@ -110,29 +118,31 @@ class _Gate(nn.Module):
 
 
 class _Mixed(nn.Module):
-    def __init__(self, block: MixedBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: MixedBlock, convolutions: Convolutions) -> None:
         super().__init__()
-        self.b0, self.b3 = _planar(block.conv_b0, dtype), _planar(block.conv_b3_b, dtype)
-        self.b1 = nn.Sequential(_planar(block.conv_b1_a, dtype), _planar(block.conv_b1_b, dtype))
-        self.b2 = nn.Sequential(_planar(block.conv_b2_a, dtype), _planar(block.conv_b2_b, dtype))
+        branches = (
+            (block.conv_b0,), (block.conv_b1_a, block.conv_b1_b), (block.conv_b2_a, block.conv_b2_b),
+            (block.conv_b3_b,),
+        )  # fmt: skip
+        self.branches = nn.ModuleList(
+            _Chain([conv for part in branch for conv in _folded(part)], convolutions) for branch in branches
+        )
         gates = (block.gating_b0, block.gating_b1, block.gating_b2, block.gating_b3)
         self.gates = nn.ModuleList(_Gate(gate) for gate in gates)
-        self.channels_out = block.channels_out
+        self.convolutions, self.channels_out = convolutions, block.channels_out
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, H, W, C_in) to (B, T, H, W, channels_out)."""
+        operand = self.convolutions.operand(x)
         joined = x.new_empty((*x.shape[:4], self.channels_out))
         first = 0
-        for number, gate in enumerate(self.gates):
-            branch = self._branch(number, x)
-            torch.mul(branch, gate(branch), out=joined[..., first : first + branch.shape[4]])
-            first += branch.shape[4]
+        for number, (branch, gate) in enumerate(zip(self.branches, self.gates, strict=True)):
+            if number == 3:
+                operand = operand._replace(values=max_pool_centred(operand.values))
+            y = branch(operand)
+            torch.mul(y, gate(y), out=joined[..., first : first + y.shape[4]])
+            first += y.shape[4]
         return joined
-
-    def _branch(self, number: int, x: Tensor) -> Tensor:
-        convs = (self.b0, self.b1, self.b2, self.b3)
-        result: Tensor = convs[number](max_pool_centred(x) if number == 3 else x)
-        return result
 
 
 def paired_blocks(frames: Tensor, dtype: torch.dtype) -> Tensor:
@@ -140,7 +150,7 @@ def paired_blocks(frames: Tensor, dtype: torch.dtype) -> Tensor:
 
     Args:
         frames: (B, F, H, W, 3) uint8; F, H, W even.
-        dtype: of the result; whole numbers up to 255 are exact in bfloat16, too.
+        dtype: of the result: float32, bfloat16 or uint8.
 
     Returns:
         (B, F/2, H/2 + 3, W/2 + 3, 48), values 0..255.
@@ -163,11 +173,11 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
     """Max pooling with TensorFlow's SAME rule for even lengths: windows begin at 0 and are cut off at the end.
 
     Args:
-        x: (B, T, H, W, C) float32 or bfloat16, values >= 0.
+        x: (B, T, H, W, C) float32, bfloat16 or uint8, values >= 0.
         kernel: over (T, H, W).
         stride: likewise, at most the kernel.
     """
-    bits = x.view(_BIT_PATTERNS[x.dtype])
+    bits = x.view(BIT_PATTERNS[x.dtype])
     for axis in (2, 3, 1):
         size, step = kernel[axis - 1], stride[axis - 1]
         if size == 1:
@@ -182,7 +192,7 @@ def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
 
 def max_pool_centred(x: Tensor) -> Tensor:
     """Max pooling 3x3x3 with stride 1 around each place: (B, T, H, W, C), values >= 0, to the same shape."""
-    bits = x.view(_BIT_PATTERNS[x.dtype])
+    bits = x.view(BIT_PATTERNS[x.dtype])
     for axis in (3, 2, 1):
         size = bits.shape[axis]
         wide = _maximum(bits, bits.narrow(axis, 1, size - 1), axis)
@@ -220,14 +230,14 @@ def _maximum(long: Tensor, short: Tensor, axis: int) -> Tensor:
 def _fold_stem(model: S3D) -> tuple[Tensor, Tensor]:
     conv = _fold(model.conv1.conv1, model.conv1.bn1)
     weight = conv.weight.detach() * _PIXEL_SCALE
-    weight = weight.transpose(1, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+    weight = weight.transpose(1, 2).flatten(1, 2)
     assert conv.bias is not None
     return weight, conv.bias.detach()
 
 
-def _planar(block: ConvNorm, dtype: torch.dtype) -> nn.Module:
-    first = PlanarConv(_fold(block.conv1, block.bn1), dtype)
-    return nn.Sequential(first, PlanarConv(_fold(block.conv2, block.bn2), dtype)) if block.separable else first
+def _folded(block: ConvNorm) -> list[nn.Conv3d]:
+    first = _fold(block.conv1, block.bn1)
+    return [first, _fold(block.conv2, block.bn2)] if block.separable else [first]
 
 
 def _fold(conv: nn.Module, norm: nn.Module) -> nn.Conv3d:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -16,8 +15,17 @@ from stages.errors import ConfigError
 from stages.media.consumers import clip_geometry
 from stages.media.encoders import Encode, FillingEncoder
 from stages.media.geometry import Geometry
-from stages.media.presets import CLIP_PRESETS, ClipPreset
-from stages.media.settings import CLIP, RESNET, OutputsConfig, Precision, ResNetConfig, ResNetWeights
+from stages.media.presets import CLIP_PRESETS
+from stages.media.settings import (
+    CLIP,
+    RESNET,
+    Arithmetic,
+    OutputsConfig,
+    Precision,
+    ResNetConfig,
+    ResNetWeights,
+    S3DConfig,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +52,7 @@ def open_backbone(config: OutputsConfig, label: str) -> LoadedBackbone:
         return load_clip(config.clip.model, precision=precision, device=device)
     if label == RESNET:
         return load_resnet(config.resnet, precision=precision, device=device)
-    weights, preset = config.s3d, CLIP_PRESETS[config.s3d.preset]
-    return load_s3d(preset, weights.weights, weights.sha256, weights.seed, precision=precision, device=device)
+    return load_s3d(config.s3d, precision=precision, device=device)
 
 
 def cuda_encoder(loaded: LoadedBackbone, batch_size: int, frames_per_clip: int) -> FillingEncoder | None:
@@ -58,30 +65,28 @@ def cuda_encoder(loaded: LoadedBackbone, batch_size: int, frames_per_clip: int) 
     return FillingEncoder(CudaBatches(loaded.compute, (batch_size, frames_per_clip, side, side, 3)))
 
 
-def load_s3d(
-    preset: ClipPreset, path: Path | None, sha256: str | None, seed: int, *, precision: Precision, device: str
-) -> LoadedBackbone:
+def load_s3d(config: S3DConfig, *, precision: Precision, device: str) -> LoadedBackbone:
     """Load S3D-G.
-
-    Args:
-        preset: picture size, output and normalisation.
-        path: weights in the HowTo100M layout; None: seeded He initialisation.
-        sha256: the file's checksum, compared if given.
-        seed: of the initialisation.
-        precision: of the network.
-        device: where it runs.
 
     Raises:
         ConfigError: the weights are not there, not those of the checksum, or of another network; or this CPU does not
-            compute in bfloat16.
+            compute in bfloat16, or in whole numbers.
     """
     check_precision(precision, device)
+    check_arithmetic(config.arithmetic)
+    preset = CLIP_PRESETS[config.preset]
+    path = config.weights
     try:
-        model = random_s3d(seed) if path is None else load_s3d_file(path, sha256=sha256)
+        model = random_s3d(config.seed) if path is None else load_s3d_file(path, sha256=config.sha256)
     except ValueError as error:
         raise ConfigError(f"[extract.s3d] {error}") from error
     features = S3DFeatures(
-        model, output=preset.output, l2_normalise=preset.l2_normalise, precision=precision, device=device
+        model,
+        output=preset.output,
+        l2_normalise=preset.l2_normalise,
+        precision=precision,
+        arithmetic=config.arithmetic,
+        device=device,
     )
     return LoadedBackbone(
         encode=lambda clips: features(torch.from_numpy(clips)).numpy(),
@@ -165,4 +170,19 @@ def check_precision(precision: Precision, device: str) -> None:
         raise ConfigError(
             f"[extract] precision = 'bfloat16': {name} has neither avx512_bf16 nor amx_bf16; set precision = 'float32'"
             " (features of the two precisions are different artifacts), or run on a machine that has one of them"
+        )
+
+
+def check_arithmetic(arithmetic: Arithmetic) -> None:
+    """Refuse whole numbers where they would be emulated.
+
+    Raises:
+        ConfigError: the CPU has no AVX2.
+    """
+    able = torch.cpu.get_capabilities()
+    if arithmetic == "int8" and not able.get("avx2"):
+        name = able.get("cpu_name", "this CPU")
+        raise ConfigError(
+            f"[extract.s3d] arithmetic = 'int8': {name} has no AVX2; set arithmetic = 'float' (features of the two are "
+            "different artifacts), or run on a machine that has it"
         )

@@ -6,7 +6,7 @@ Run with::
 
 (a) wall of S3D features, `videoclip` preset, against `straightforward.py`; both load their network. And the network
     alone: rows' cosine to float32 on weights of the goldens' kind, and its share of a matrix product's speed. In
-    float32, and in bfloat16 where the CPU computes in it.
+    float32 and in whole numbers, and with bfloat16 where the CPU computes in it.
 (b) wall of the stage against the largest of decode-only wall, model-only wall (with loading) and the sum of their CPU
     seconds over cores, on three mixes of videos and presets.
 (e) S3D and CLIP in one pass against the slower alone and the model time of the other.
@@ -29,9 +29,10 @@ from models.backbones.s3d_features import S3DFeatures
 from pipeline.config import ExecutorConfig
 from pipeline.doctor import DoctorSettings, diagnose
 from pipeline.executors.inline import InlineExecutor
+from stages.extract import ExtractConfig
 from stages.ingest import IngestConfig
 from stages.media.presets import CLIP_PRESETS
-from stages.media.settings import Precision
+from stages.media.settings import Arithmetic, Precision
 from tests.benchmarks.extract_runs import choose, decode, make_corpus, model_only, real_videos, run_stage, stage_config
 from tests.benchmarks.measuring import CORES, THREADS, alternate, computes_in, measure, say
 from tests.benchmarks.straightforward import BATCH_SIZE, extract, pipe_clips
@@ -42,7 +43,12 @@ from tests.unit.test_doctor import Silent
 pytestmark = pytest.mark.timeout(3600)
 
 VIDEOCLIP = CLIP_PRESETS["videoclip"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+WAYS: dict[str, tuple[Precision, Arithmetic]] = {
+    "float32": ("float32", "float"),
+    "bfloat16": ("bfloat16", "float"),
+    "int8 in float32": ("float32", "int8"),
+    "int8 in bfloat16": ("bfloat16", "int8"),
+}
 VIT_B_32 = {
     "image_size": 224, "patch_size": 32, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
     "num_attention_heads": 12,
@@ -64,6 +70,12 @@ def need(precision: Precision) -> None:
         pytest.skip(f"this CPU does not compute in {precision}")
 
 
+def in_way(way: str, preset: str, batch_size: int) -> ExtractConfig:
+    """Of the stage with S3D."""
+    precision, arithmetic = WAYS[way]
+    return stage_config(precision=precision, s3d={"preset": preset, "batch_size": batch_size, "arithmetic": arithmetic})
+
+
 def test_a_against_the_straightforward_way(videos: list[Path], tmp_path: Path) -> None:
     """Over enough clips that starting processes is a small part of either way."""
     corpus = make_corpus(tmp_path, choose(videos, 12, least_height=0, most_height=1080, most_s=30.0))
@@ -75,26 +87,27 @@ def test_a_against_the_straightforward_way(videos: list[Path], tmp_path: Path) -
         num_clips = extract(sorted(corpus.media.iterdir()), VIDEOCLIP)
 
     ways: dict[str, Callable[[], object]] = {"straightforward": baseline}
-    for precision in PRECISIONS:
-        config = stage_config(precision=precision, s3d={"preset": "videoclip", "batch_size": 1})
+    for way, (precision, _) in WAYS.items():
+        config = in_way(way, "videoclip", 1)
         if computes_in(precision):
-            ways[precision] = lambda config=config: run_stage(corpus, config)
+            ways[way] = lambda config=config: run_stage(corpus, config)
     costs = alternate(ways)
     plain = costs.pop("straightforward")
-    for precision, ours in costs.items():
-        say(f"(a) {precision}, {num_clips} clips, {THREADS} threads: straightforward {plain.wall:.2f} s "
+    for way, ours in costs.items():
+        say(f"(a) {way}, {num_clips} clips, {THREADS} threads: straightforward {plain.wall:.2f} s "
             f"({plain.cpu:.2f} CPU s), stage {ours.wall:.2f} s ({ours.cpu:.2f}): {plain.wall / ours.wall:.2f} times "
-            f"faster by wall, {plain.cpu / ours.cpu:.2f} by CPU; asked of bfloat16: 3.5, aim 4\n")  # fmt: skip
+            f"faster by wall, {plain.cpu / ours.cpu:.2f} by CPU; asked with bfloat16: 3.5, aim 4\n")  # fmt: skip
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_a_network_alone(videos: list[Path], precision: Precision) -> None:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_network_alone(videos: list[Path], way: str) -> None:
+    precision, arithmetic = WAYS[way]
     need(precision)
     torch.set_num_threads(1)
     plain = S3D()
     plain.load_state_dict({name: golden_weight(name, list(v.shape)) for name, v in plain.state_dict().items()})
     plain.eval()
-    fast, dtype = S3DFeatures(plain, precision=precision), getattr(torch, precision)
+    fast, dtype = S3DFeatures(plain, precision=precision, arithmetic=arithmetic), getattr(torch, precision)
     sample = choose(videos, 6, least_height=0, most_height=1080)
     clips = torch.from_numpy(np.concatenate([pipe_clips(path, VIDEOCLIP)[:2] for path in sample]))
     batch, square = clips[:BATCH_SIZE], torch.randn(2048, 2048, dtype=dtype)
@@ -109,22 +122,22 @@ def test_a_network_alone(videos: list[Path], precision: Precision) -> None:
     costs = alternate({"eager": lambda: eager(batch), "fast": lambda: fast(batch), "gemm": lambda: square @ square})
     ceiling = 2 * 2048**3 / costs["gemm"].wall
     share, per_clip = counter.get_total_flops() / costs["fast"].wall / ceiling, counter.get_total_flops() / len(batch)
-    say(f"(a) network in {precision}, one thread, clips of 30x224x224: {len(batch) / costs['fast'].wall:.2f} clips/s, "
+    say(f"(a) network in {way}, one thread, clips of 30x224x224: {len(batch) / costs['fast'].wall:.2f} clips/s, "
         f"{costs['eager'].wall / costs['fast'].wall:.2f} times float32 eager by wall, "
         f"{costs['eager'].cpu / costs['fast'].cpu:.2f} by CPU; {per_clip / 1e9:.1f} GFLOP a clip, {share:.2f} of the "
-        f"ceiling of a matrix product ({ceiling / 1e9:.0f} GFLOP/s)\n"
+        f"ceiling of a matrix product in {precision} ({ceiling / 1e9:.0f} GFLOP/s)\n"
         f"    cosine to float32 over {len(clips)} real clips: least {cosines.min():.6f}; asked 0.9995\n")  # fmt: skip
     assert cosines.min() >= 0.9995
 
 
 @pytest.mark.parametrize("mix", MIXES)
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_b_stage_against_its_parts(videos: list[Path], tmp_path: Path, mix: str, precision: Precision) -> None:
-    need(precision)
+@pytest.mark.parametrize("way", ["float32", "bfloat16", "int8 in bfloat16"])
+def test_b_stage_against_its_parts(videos: list[Path], tmp_path: Path, mix: str, way: str) -> None:
+    need(WAYS[way][0])
     least, most, preset = MIXES[mix].values()
     corpus = make_corpus(tmp_path, choose(videos, 8, least_height=least, most_height=most))
     paths = sorted(corpus.media.iterdir())
-    config = stage_config(precision=precision, s3d={"preset": preset, "batch_size": 4 if preset == "demo" else 1})
+    config = in_way(way, preset, 4 if preset == "demo" else 1)
     costs = alternate(
         {
             "decode": lambda: decode(paths, config, tmp_path / "attempts"),
@@ -136,7 +149,7 @@ def test_b_stage_against_its_parts(videos: list[Path], tmp_path: Path, mix: str,
     parts["CPU / cores"] = (costs["decode"].cpu + costs["model"].cpu) / CORES
     largest = max(parts, key=lambda name: parts[name])
     listed = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in parts.items())
-    say(f"(b) {mix}, {precision}, {THREADS} threads: {listed}; stage {costs['stage'].wall:.2f} s = "
+    say(f"(b) {mix}, {way}, {THREADS} threads: {listed}; stage {costs['stage'].wall:.2f} s = "
         f"{costs['stage'].wall / parts[largest]:.2f} times the largest ({largest}); {costs['stage'].cpu:.2f} CPU s of "
         f"{costs['decode'].cpu + costs['model'].cpu:.2f} in the parts; asked 1.15\n")  # fmt: skip
 

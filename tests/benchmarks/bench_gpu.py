@@ -21,6 +21,7 @@ from models.backbones.s3d import random_s3d
 from stages.media.backbones import cuda_encoder, load_s3d
 from stages.media.presets import CLIP_PRESETS
 from stages.media.probe import probe_video
+from stages.media.settings import S3DConfig
 from tests.benchmarks.extract_runs import choose, decode, make_corpus, real_videos, run_stage, stage_config
 from tests.benchmarks.measuring import CORES, alternate, say
 
@@ -33,7 +34,7 @@ def clips_a_second() -> float:
     """Of the network alone, fed from the host as the stage feeds it."""
     shape = (1, PRESET.frames_per_clip, PRESET.crop, PRESET.crop, 3)
     clip = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    loaded = load_s3d(PRESET, None, None, 0, precision="bfloat16", device="cuda")
+    loaded = load_s3d(S3DConfig(preset="videoclip"), precision="bfloat16", device="cuda")
     encoder = cuda_encoder(loaded, BATCH_SIZE, PRESET.frames_per_clip)
     assert encoder is not None
     for _ in range(2 * BATCH_SIZE):

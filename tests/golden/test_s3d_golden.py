@@ -94,5 +94,7 @@ def test_folded_network_agrees_with_the_published_outputs(
     assert worst(precise, plain.numpy()) <= 1e-5
     coarse = S3DFeatures(published, output=output, precision="bfloat16")(pixels)
     assert torch.cosine_similarity(coarse, plain).min() >= 0.9995
+    whole = S3DFeatures(published, output=output, arithmetic="int8")(pixels)
+    assert torch.cosine_similarity(whole, plain).min() >= 0.9995
     # The golden input differs from the rounded one by half a grey level at most.
     assert torch.cosine_similarity(precise, torch.from_numpy(golden[f"{output}_0"])).min() >= 0.999

@@ -9,8 +9,7 @@ import torch
 from models.backbones.s3d import random_s3d
 from models.backbones.s3d_features import S3DFeatures
 from stages.media.backbones import cuda_encoder, load_s3d
-from stages.media.presets import CLIP_PRESETS
-from stages.media.settings import Precision
+from stages.media.settings import Precision, S3DConfig
 from tests.media import Numbered, make_video
 from tests.unit.test_extract import Corpus, samples
 
@@ -25,10 +24,9 @@ def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_captured_network_gives_the_cpu_s_rows(precision: Precision) -> None:
-    preset = CLIP_PRESETS["demo"]
     clips = np.random.default_rng(0).integers(0, 256, (11, 16, 64, 64, 3), dtype=np.uint8)
     expected = S3DFeatures(random_s3d(0), output="mixed_5c", l2_normalise=True)(torch.from_numpy(clips)).numpy()
-    encoder = cuda_encoder(load_s3d(preset, None, None, 0, precision=precision, device="cuda"), 4, 16)
+    encoder = cuda_encoder(load_s3d(S3DConfig(), precision=precision, device="cuda"), 4, 16)
     assert encoder is not None
     for _ in range(2):
         futures = [encoder.submit(clips[k : k + 1]) for k in range(len(clips))]

@@ -193,6 +193,17 @@ def test_a_row_does_not_depend_on_its_shard(corpus: Corpus, made: dict[str, Arti
         assert parts["s3d.npy"].tobytes() == whole[video_id]["s3d.npy"].tobytes()
 
 
+def test_rows_in_whole_numbers_are_near_those_in_float(corpus: Corpus, made: dict[str, Artifact]) -> None:
+    whole = corpus.extract("int8", s3d={"arithmetic": "int8"}, thumbnails=False)["features.s3d"]
+    again = corpus.extract("int8-again", s3d={"arithmetic": "int8", "batch_size": 1}, threads=3, thumbnails=False)
+    rows = samples(again["features.s3d"])
+    for video_id, parts in samples(made["features.s3d"]).items():
+        near, exact = rows[video_id]["s3d.npy"], parts["s3d.npy"]
+        assert (np.sum(near * exact, axis=1) >= 0.999).all()  # they are of length 1
+        assert not np.array_equal(near, exact)
+        assert samples(whole)[video_id]["s3d.npy"].tobytes() == near.tobytes()
+
+
 def test_together_or_alone_the_same_bytes(corpus: Corpus, made: dict[str, Artifact], tiny_clip: Path) -> None:
     clip = {"model": str(tiny_clip)}
     both = corpus.extract("both", backbones=("s3d", "clip"), clip=clip)
@@ -373,7 +384,10 @@ def test_what_decides_bytes_names_the_unit(corpus: Corpus, tmp_path: Path) -> No
         {"deadline_s": 5.0}, {"max_attempts": 3}, {"memory_mib": 1024}, {"thumbnails": False}, {"threads": 2},
     ):  # fmt: skip
         assert identities(**harmless) == plain
-    for telling in ({"decoder": "ffmpeg"}, {"tail": "drop"}, {"s3d": {"seed": 1}}, {"s3d": {"preset": "milnce"}}):
+    for telling in (
+        {"decoder": "ffmpeg"}, {"tail": "drop"}, {"s3d": {"seed": 1}}, {"s3d": {"preset": "milnce"}},
+        {"s3d": {"arithmetic": "int8"}},
+    ):  # fmt: skip
         assert identities(**telling) != plain
 
 
