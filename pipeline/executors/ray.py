@@ -65,7 +65,7 @@ class RayExecutor:
 
     def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Generator[Progress | Report]:
         """See `Executor.run`."""
-        self._connect()
+        self.connect()
         if stage.resources().team_size > 1:
             from pipeline.executors.ray_train import TeamWork, run_team
 
@@ -89,7 +89,8 @@ class RayExecutor:
         limits = [limit for limit in (self._num_workers, resources.max_workers, *fits) if limit is not None]
         return max(1, min(limits))
 
-    def _connect(self) -> None:
+    def connect(self) -> None:
+        """Join the cluster or start the local one, unless that is done; `run` does so, too."""
         if ray.is_initialized():
             return
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}

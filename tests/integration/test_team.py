@@ -39,6 +39,7 @@ def of_two(split: str) -> TrainConfig:
 @pytest.fixture(scope="module")
 def executor() -> Iterator[RayExecutor]:
     executor = RayExecutor(num_workers=2, num_retries=1)
+    executor.connect()  # or the trainer below would start a Ray of its own, whose workers starve
     yield executor
     executor.close()
 
