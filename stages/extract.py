@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from models.memory import keep_freed_memory
 from stages.artifacts.manifest import Video, read_videos
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit, Worker
 from stages.errors import ConfigError
@@ -108,6 +109,7 @@ class ExtractWorker:
 
         if config.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("[extract] device = 'cuda': torch sees no CUDA device here; set device = 'cpu'")
+        keep_freed_memory()
         torch.set_num_threads(1)  # several batches at once keep all threads busier than one batch on all of them
         self._config = config
         self._folder = folder

@@ -1,6 +1,7 @@
 """Two small real stages for tests of the engine: they need no media and no torch."""
 
 import errno
+import json
 import os
 import time
 from collections.abc import Iterable
@@ -81,7 +82,8 @@ class CountWorker:
                 (self._config.words / "died").touch()
                 os.kill(os.getpid(), 9)
             if "nice" in text:
-                (self._config.words / "niceness").write_text(str(os.nice(0)))
+                told = {"niceness": os.nice(0), "arenas": os.environ.get("MALLOC_ARENA_MAX")}
+                (self._config.words / "worker.json").write_text(json.dumps(told))
             if "wait" in text and not (self._config.words / "ready").exists():
                 raise TransientError(f"{name}: not ready")
             if "full" in text:

@@ -18,6 +18,7 @@ import psutil
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from models.memory import keep_freed_memory_in_children
 from pipeline.executors.base import Job, OpenedWorker, Progress, Report, num_cores
 from stages.contract import Inputs, Resources, Stage
 
@@ -103,6 +104,7 @@ class RayExecutor:
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         # Ray's own default, 15, leaves workers a thirtieth of what any busy process beside them gets.
         os.environ.setdefault("RAY_worker_niceness", "0")
+        keep_freed_memory_in_children()  # a worker has threads, and so arenas, before it can ask for itself
         ray.init(
             include_dashboard=False,
             num_cpus=max(num_cores(), self._num_workers or 1),

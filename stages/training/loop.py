@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from models.memory import keep_freed_memory
 from stages.errors import ConfigError
 from stages.training.ahead import Ahead
 from stages.training.checkpoints import Progress, StepRecord, clear_partial, load_latest, save_step
@@ -84,6 +85,7 @@ def train(task: LoopTask[Any], settings: LoopSettings) -> list[StepRecord]:
     """
     wanted = settings.optimisation
     device = _device(wanted)
+    keep_freed_memory()
     with fixed_arithmetic(wanted.threads):
         task.module.to(device).train()
         optimiser = build_optimiser(task.module, wanted)

@@ -34,7 +34,7 @@ from stages.ingest import IngestConfig
 from stages.media.presets import CLIP_PRESETS
 from stages.media.settings import Arithmetic, Precision
 from tests.benchmarks.extract_runs import choose, decode, make_corpus, model_only, real_videos, run_stage, stage_config
-from tests.benchmarks.measuring import CORES, THREADS, alternate, computes_in, measure, say
+from tests.benchmarks.measuring import CORES, THREADS, alternate, apart, computes_in, measure, say
 from tests.benchmarks.straightforward import BATCH_SIZE, extract, pipe_clips
 from tests.clip_factory import save_random_clip
 from tests.golden.test_s3d_golden import golden_weight
@@ -79,22 +79,18 @@ def in_way(way: str, preset: str, batch_size: int) -> ExtractConfig:
 def test_a_against_the_straightforward_way(videos: list[Path], tmp_path: Path) -> None:
     """Over enough clips that starting processes is a small part of either way."""
     corpus = make_corpus(tmp_path, choose(videos, 12, least_height=0, most_height=1080, most_s=30.0))
-    num_clips = 0
-
-    def baseline() -> None:
-        nonlocal num_clips
-        torch.set_num_threads(CORES)
-        num_clips = extract(sorted(corpus.media.iterdir()), VIDEOCLIP)
-
-    ways: dict[str, Callable[[], object]] = {"straightforward": baseline}
+    paths = sorted(corpus.media.iterdir())
+    ways: dict[str, Callable[[], object]] = {}
     for way, (precision, _) in WAYS.items():
         config = in_way(way, "videoclip", 1)
         if computes_in(precision):
             ways[way] = lambda config=config: run_stage(corpus, config)
-    costs = alternate(ways)
+    with apart() as measure_apart:
+        measure_apart(torch.set_num_threads, CORES)
+        costs = alternate({"straightforward": lambda: measure_apart(extract, paths, VIDEOCLIP), **ways})
     plain = costs.pop("straightforward")
     for way, ours in costs.items():
-        say(f"(a) {way}, {num_clips} clips, {THREADS} threads: straightforward {plain.wall:.2f} s "
+        say(f"(a) {way}, {len(paths)} videos, {THREADS} threads: straightforward {plain.wall:.2f} s "
             f"({plain.cpu:.2f} CPU s), stage {ours.wall:.2f} s ({ours.cpu:.2f}): {plain.wall / ours.wall:.2f} times "
             f"faster by wall, {plain.cpu / ours.cpu:.2f} by CPU; asked with bfloat16: 3.5, aim 4\n")  # fmt: skip
 

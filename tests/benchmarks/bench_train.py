@@ -33,14 +33,14 @@ from stages.training.loop import StepReport, fixed_arithmetic
 from stages.training.team import Part
 from tests.benchmarks.bench_gpu import matmul_flops
 from tests.benchmarks.bench_soft import seconds
-from tests.benchmarks.measuring import CORES, alternate, computes_in, say
+from tests.benchmarks.measuring import CORES, alternate, apart, computes_in, say
 from tests.benchmarks.training_runs import (
     NUM_PAIRS,
-    PlainStep,
     PublishedTask,
     TrainingCorpus,
     make_training_corpus,
     padded,
+    plain_step,
     run_loop,
 )
 
@@ -69,7 +69,7 @@ def soft_share(step_s: float, shape: tuple[int, int, int]) -> float:
 
 
 def test_a_step_its_data_and_its_alignment(corpus: TrainingCorpus) -> None:
-    task, plain = PublishedTask(corpus, batch_videos=NUM_PAIRS, draws_per_video=1), PlainStep()
+    task = PublishedTask(corpus, batch_videos=NUM_PAIRS, draws_per_video=1)
     ours: list[StepReport] = []
     theirs: list[float] = []
     prepared: list[float] = []
@@ -81,15 +81,12 @@ def test_a_step_its_data_and_its_alignment(corpus: TrainingCorpus) -> None:
         index = (report.record.step - 1) % task.source.batches_per_epoch
         task.source.batch(index, Part())
         prepared.append(time.perf_counter() - began)
-        batch = padded(task, index)
-        torch.use_deterministic_algorithms(False)
-        began = time.perf_counter()
-        plain(batch)
-        theirs.append(time.perf_counter() - began)
-        torch.use_deterministic_algorithms(True)
+        theirs.append(measure_apart(plain_step, padded(task, index)).wall)
 
     precision = cpu_precision()
-    run_loop(task, steps=WARM + STEPS, precision=precision, device="cpu", threads=CORES, on_step=turn)
+    with apart() as measure_apart:
+        measure_apart(torch.set_num_threads, CORES)
+        run_loop(task, steps=WARM + STEPS, precision=precision, device="cpu", threads=CORES, on_step=turn)
     step_s = statistics.median(report.spent_s for report in ours[WARM:])
     plain_s, batch_s = statistics.median(theirs[WARM:]), statistics.median(prepared[WARM:])
     waited = statistics.median(report.waited_s / report.spent_s for report in ours[WARM:])

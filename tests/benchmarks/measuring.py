@@ -1,11 +1,14 @@
 """Costs of things that take turns, so that a neighbour's load falls on all of them."""
 
+import multiprocessing
 import os
 import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from stages.errors import ConfigError
@@ -29,15 +32,31 @@ class Cost:
 
 
 def measure(run: Callable[[], object]) -> Cost:
-    """Run once."""
+    """Run once; what returns a Cost has measured itself."""
     before, started = _cpu_seconds(), time.perf_counter()
-    run()
+    if isinstance(own := run(), Cost):
+        return own
     return Cost(wall=time.perf_counter() - started, cpu=_cpu_seconds() - before)
 
 
 def _cpu_seconds() -> float:
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+@contextmanager
+def apart() -> Iterator[Callable[..., Cost]]:
+    """A process of its own for what ours is compared with: no setting of ours reaches it.
+
+    Yields:
+        A function that calls `run(*arguments)` there, both of which can be pickled, and returns its cost there.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        yield lambda run, *arguments: process.submit(_measure_call, run, *arguments).result()
+
+
+def _measure_call(run: Callable[..., object], *arguments: object) -> Cost:
+    return measure(lambda: run(*arguments))
 
 
 def alternate(forms: Mapping[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, Cost]:

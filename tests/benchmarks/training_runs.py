@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,16 @@ class PlainStep:
         nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         self.optimiser.step()
         return loss.item()
+
+
+@cache
+def _plain_step() -> PlainStep:
+    return PlainStep()
+
+
+def plain_step(batch: "PaddedBatch") -> float:
+    """Do one more update of this process's `PlainStep`."""
+    return _plain_step()(batch)
 
 
 @dataclass(frozen=True, kw_only=True)

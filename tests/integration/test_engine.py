@@ -229,13 +229,18 @@ def test_a_killed_worker_is_replaced(tmp_path: Path, words: Path) -> None:
     assert outcome.totals["letters"]["inputs"] == 5
 
 
-def test_workers_have_the_priority_of_the_run(tmp_path: Path, words: Path) -> None:
-    """Ray's default would let any other busy process starve them."""
+def test_workers_have_the_priority_of_the_run_and_keep_freed_memory(
+    tmp_path: Path, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's default would let any other busy process starve them, and the C library's map all pages anew."""
     from pipeline.executors.ray import RayExecutor
 
+    for name in ("MALLOC_ARENA_MAX", "RAY_worker_niceness"):
+        monkeypatch.setenv(name, "")  # so that what the executor sets is taken back
+        monkeypatch.delenv(name)
     (words / "b.txt").write_text("nice")
     run(tmp_path / "store", words, executor=RayExecutor(num_workers=1, num_retries=0))
-    assert (words / "niceness").read_text() == str(os.nice(0))
+    assert json.loads((words / "worker.json").read_text()) == {"niceness": os.nice(0), "arenas": "1"}
 
 
 def test_seal_refuses_a_record_that_was_not_planned(tmp_path: Path, words: Path) -> None:
