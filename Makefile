@@ -79,7 +79,7 @@ ingest extract align train embed index evaluate: $(INSTALL) ## run one stage of 
 	$(FABULA) run --config $(or $(CONFIG),configs/demo.toml) --until $@
 
 test: $(INSTALL) ## the test suite, at most 20 minutes after the install
-	$(BIN)/python -m pytest -m 'not long' -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m 'not long' -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-long: $(INSTALL) ## what takes longer: kills by the dozen, 100,000 files
 	$(BIN)/python -m pytest -m long
