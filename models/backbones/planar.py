@@ -19,6 +19,7 @@ from torch import Tensor, nn
 BIT_PATTERNS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.uint8: torch.uint8}
 """Whole numbers of the same width; those of values >= 0 are in the same order."""
 
+_LARGEST_PIXEL = 255
 _LARGEST_IN_MAP = 127
 _LARGEST_WEIGHT = 127
 _LARGEST_PAIR = 2**15 - 1
@@ -131,7 +132,7 @@ class Int8Convolutions:
 
     def make(self, weight: Tensor, bias: Tensor, padding: Sequence[int], *, pixels: bool = False) -> nn.Module:
         """See `Convolutions`."""
-        largest = min(_LARGEST_WEIGHT, _LARGEST_PAIR // (2 * 255)) if pixels else _LARGEST_WEIGHT
+        largest = min(_LARGEST_WEIGHT, _LARGEST_PAIR // (2 * _LARGEST_PIXEL)) if pixels else _LARGEST_WEIGHT
         return _Int8Convolution(weight, bias, padding, largest, self.dtype)
 
 

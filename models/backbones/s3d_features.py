@@ -64,7 +64,8 @@ class S3DFeatures:
         self._device = torch.device(device)
         if arithmetic not in _CONVOLUTIONS or (arithmetic == "int8" and self._device.type != "cpu"):
             raise ValueError(f"S3D arithmetic: got {arithmetic!r} on {device}, expected 'float', or 'int8' on a CPU")
-        self._one_by_one = arithmetic == "int8"  # a map's unit must not depend on other clips
+        # In whole numbers one clip: a map's unit must not depend on other clips.
+        self._pixels_at_once = 1 if arithmetic == "int8" else _PIXELS_AT_ONCE
         self._model = FrozenS3D(model, _CONVOLUTIONS[arithmetic](dtype)).to(device)
 
     @torch.inference_mode()
@@ -85,10 +86,8 @@ class S3DFeatures:
         if any(size % 2 or not size for size in frames.shape[1:4]):
             raise ValueError(f"S3D frames: got {tuple(frames.shape[1:4])}, expected even F, H, W")
         at_once = len(frames)
-        if self._one_by_one:
-            at_once = 1
-        elif self._device.type == "cpu":
-            at_once = _PIXELS_AT_ONCE // math.prod(frames.shape[1:4])
+        if self._device.type == "cpu":
+            at_once = self._pixels_at_once // math.prod(frames.shape[1:4])
         return torch.cat([self.compute(part.to(self._device)).cpu() for part in frames.split(max(1, at_once))])
 
     def compute(self, frames: Tensor) -> Tensor:

@@ -52,11 +52,11 @@ class PlanarConv(nn.Module):
 
 
 class _Chain(nn.Module):
-    """Planar convolutions one behind the other."""
+    """The planar convolutions of some blocks, one behind the other."""
 
-    def __init__(self, convs: Sequence[nn.Conv3d], convolutions: Convolutions) -> None:
+    def __init__(self, blocks: Sequence[ConvNorm], convolutions: Convolutions) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(PlanarConv(conv, convolutions) for conv in convs)
+        self.convs = nn.ModuleList(PlanarConv(conv, convolutions) for block in blocks for conv in _folded(block))
         self.convolutions = convolutions
 
     def forward(self, operand: Operand) -> Tensor:
@@ -80,7 +80,7 @@ class FrozenS3D(nn.Module):
         super().__init__()
         self.convolutions = convolutions
         self.stem = convolutions.make(*_fold_stem(model), (0, 0), pixels=True)
-        self.conv_2 = _Chain([*_folded(model.conv_2b), *_folded(model.conv_2c)], convolutions)
+        self.conv_2 = _Chain((model.conv_2b, model.conv_2c), convolutions)
         self.gate = _Gate(model.gating)
         self.stages = nn.ModuleList(
             nn.Sequential(*(_Mixed(getattr(model, f"mixed_{name}"), convolutions) for name in names))
@@ -124,9 +124,7 @@ class _Mixed(nn.Module):
             (block.conv_b0,), (block.conv_b1_a, block.conv_b1_b), (block.conv_b2_a, block.conv_b2_b),
             (block.conv_b3_b,),
         )  # fmt: skip
-        self.branches = nn.ModuleList(
-            _Chain([conv for part in branch for conv in _folded(part)], convolutions) for branch in branches
-        )
+        self.branches = nn.ModuleList(_Chain(branch, convolutions) for branch in branches)
         gates = (block.gating_b0, block.gating_b1, block.gating_b2, block.gating_b3)
         self.gates = nn.ModuleList(_Gate(gate) for gate in gates)
         self.convolutions, self.channels_out = convolutions, block.channels_out

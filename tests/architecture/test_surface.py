@@ -109,7 +109,7 @@ def test_make_targets_of_the_readme_exist() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree in which the README's commands run, against the environment under test.
 
-    Its demo has a third of the videos, which changes numbers and no command: the whole one was half of this suite.
+    Its demo has a third of the videos, which changes numbers and no command: the whole one was a fifth of this suite.
     """
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("pipeline", "stages", "models", "configs", "Makefile", "README.md", "pyproject.toml"):
