@@ -1,14 +1,11 @@
-"""Convolutions over planes with ReLU behind them, for inference: in floating point, or in whole numbers of eight bits.
+"""How convolutions over planes compute, with ReLU behind them, and what stands between them: gates, pooling, joining.
 
-In whole numbers a map is quantised by its own largest value and weights by the largest of their output channel; nothing
-is calibrated beforehand. Sums are exact on every CPU: one without VNNI adds pairs of products in 16 bits, so operands
-are kept so small that none saturates.
+`FloatConvolutions` is here; `models.backbones.int8` has them in whole numbers.
 
 Letters: B clips, T time, H W places of a map, N planes, C channels.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,15 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-BIT_PATTERNS = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.uint8: torch.uint8}
-"""Whole numbers of the same width; those of values >= 0 are in the same order."""
+from models.backbones.maps import Pool, channel_means, unpooled
 
-_LARGEST_PIXEL = 255
-_LARGEST_IN_MAP = 127
-_LARGEST_WEIGHT = 127
-_LARGEST_PAIR = 2**15 - 1
-_LEAST_UNIT = 1e-30
-"""Of a map or a channel that is zero."""
+Gate = Callable[[Tensor], Tensor]
+"""From the means of a map's channels (B, C) to what each is multiplied by, (B, C) in 0..1; both float32."""
 
 
 class Operand(NamedTuple):
@@ -32,6 +24,13 @@ class Operand(NamedTuple):
 
     values: Tensor
     unit: float
+
+
+class Branch(NamedTuple):
+    """A feature map (B, T, H, W, C), values >= 0, and the gate that it has yet to pass."""
+
+    values: Tensor
+    gate: Gate
 
 
 class Convolutions(Protocol):
@@ -45,9 +44,6 @@ class Convolutions(Protocol):
     def pixel_dtype(self) -> torch.dtype:
         """Of pixels, 0..255, as an operand of unit 1."""
 
-    def operand(self, x: Tensor) -> Operand:
-        """Round a map (B, T, H, W, C), values >= 0, to what `make`'s convolutions take."""
-
     def make(self, weight: Tensor, bias: Tensor, padding: Sequence[int], *, pixels: bool = False) -> nn.Module:
         """Freeze a convolution and the ReLU behind it.
 
@@ -60,6 +56,15 @@ class Convolutions(Protocol):
         Returns:
             A function from (N, H, W, C) and its unit to (N, H', W', C_out) >= 0 of `dtype`.
         """
+
+    def operand(self, x: Tensor, pool: Pool = unpooled) -> Operand:
+        """Pool a map (B, T, H, W, C), values >= 0, and round it to what `make`'s convolutions take."""
+
+    def join(self, branches: Iterable[Branch], channels: int, pool: Pool = unpooled) -> Operand:
+        """Gate maps of the same places, put them side by side in `channels` channels, and pool them."""
+
+    def join_means(self, branches: Iterable[Branch], channels: int) -> Tensor:
+        """Mean of each channel of what `join` puts side by side: (B, channels) float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +82,29 @@ class FloatConvolutions:
         """See `Convolutions`."""
         return self.dtype  # whole numbers up to 255 are exact in bfloat16, too
 
-    def operand(self, x: Tensor) -> Operand:
-        """See `Convolutions`."""
-        return Operand(x, 1.0)
-
     def make(self, weight: Tensor, bias: Tensor, padding: Sequence[int], *, pixels: bool = False) -> nn.Module:
         """See `Convolutions`."""
         return _FloatConvolution(weight.to(self.dtype), bias.to(self.dtype), padding)
+
+    def operand(self, x: Tensor, pool: Pool = unpooled) -> Operand:
+        """See `Convolutions`."""
+        return Operand(pool(x), 1.0)
+
+    def join(self, branches: Iterable[Branch], channels: int, pool: Pool = unpooled) -> Operand:
+        """See `Convolutions`. A gate is positive: it may as well act on the fewer values behind the pooling."""
+        joined, first = torch.empty(0), 0
+        for values, gate in branches:
+            weights = gate(channel_means(values)).to(self.dtype)[:, None, None, None, :]
+            values = pool(values)
+            if not first:
+                joined = values.new_empty((*values.shape[:4], channels))
+            torch.mul(values, weights, out=joined[..., first : first + values.shape[4]])
+            first += values.shape[4]
+        return Operand(joined, 1.0)
+
+    def join_means(self, branches: Iterable[Branch], channels: int) -> Tensor:
+        """See `Convolutions`."""
+        return channel_means(self.join(branches, channels).values)
 
 
 class _FloatConvolution(nn.Module):
@@ -100,60 +121,3 @@ class _FloatConvolution(nn.Module):
             return F.relu_(F.linear(planes, self.weight, self.bias))
         result = F.conv2d(planes.permute(0, 3, 1, 2), self.weight, self.bias, padding=self.padding)
         return F.relu_(result).permute(0, 2, 3, 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Int8Convolutions:
-    """Operands are whole numbers of eight bits, on a CPU; one unit holds for all clips of a map.
-
-    Attributes:
-        dtype: of results: float32, or bfloat16 where the CPU computes in it.
-    """
-
-    dtype: torch.dtype
-
-    @property
-    def pixel_dtype(self) -> torch.dtype:
-        """See `Convolutions`."""
-        return torch.uint8
-
-    def operand(self, x: Tensor) -> Operand:
-        """See `Convolutions`.
-
-        Raises:
-            ValueError: the map is not finite.
-        """
-        peak = x.view(BIT_PATTERNS[x.dtype]).max().view(x.dtype).item()
-        if not math.isfinite(peak):
-            raise ValueError(f"largest value of a map: got {peak}, expected it finite; are the weights damaged?")
-        unit = max(peak / _LARGEST_IN_MAP, _LEAST_UNIT)
-        # Conversion to signed bytes is vectorised, that to unsigned ones is not; rounding first, as it cuts off.
-        return Operand(torch.mul(x, 1.0 / unit).round_().to(torch.int8).view(torch.uint8), unit)
-
-    def make(self, weight: Tensor, bias: Tensor, padding: Sequence[int], *, pixels: bool = False) -> nn.Module:
-        """See `Convolutions`."""
-        largest = min(_LARGEST_WEIGHT, _LARGEST_PAIR // (2 * _LARGEST_PIXEL)) if pixels else _LARGEST_WEIGHT
-        return _Int8Convolution(weight, bias, padding, largest, self.dtype)
-
-
-class _Int8Convolution(nn.Module):
-    def __init__(self, weight: Tensor, bias: Tensor, padding: Sequence[int], largest: int, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.padding, self.dtype, self.bias = list(padding), dtype, bias
-        self.units = (weight.abs().amax(dim=(1, 2, 3)) / largest).clamp_min(_LEAST_UNIT)
-        self.zero_points = torch.zeros(len(weight), dtype=torch.int64)
-        quantised = (weight / self.units[:, None, None, None]).round().to(torch.int8)
-        self.packed = torch.ops.onednn.qconv_prepack(
-            quantised.contiguous(memory_format=torch.channels_last), self.units, 1.0, 0, *self._shape()
-        )
-
-    def _shape(self) -> tuple[list[int], list[int], list[int], int]:
-        """Stride, padding, dilation, groups."""
-        return [1, 1], self.padding, [1, 1], 1
-
-    def forward(self, planes: Tensor, unit: float) -> Tensor:
-        result: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            planes.permute(0, 3, 1, 2), unit, 0, self.packed, self.units, self.zero_points, self.bias, *self._shape(),
-            1.0, 0, self.dtype, "relu", [], "",
-        )  # fmt: skip
-        return result.permute(0, 2, 3, 1)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.backbones.planar import Convolutions, FloatConvolutions, Int8Convolutions
+from models.backbones.planar import Convolutions, FloatConvolutions
 from models.backbones.s3d import MIXED_5C_DIM, S3D, VIDEO_EMBEDDING_DIM
 from models.backbones.s3d_inference import FrozenS3D
 
@@ -19,8 +19,15 @@ Output = Literal["video_embedding", "mixed_5c"]
 Precision = Literal["float32", "bfloat16"]
 Arithmetic = Literal["float", "int8"]
 
+
+def _int8_convolutions(dtype: torch.dtype) -> Convolutions:
+    from models.backbones.int8 import Int8Convolutions  # loads numba: where it is wanted only
+
+    return Int8Convolutions(dtype)
+
+
 _CONVOLUTIONS: dict[Arithmetic, Callable[[torch.dtype], Convolutions]] = {
-    "float": FloatConvolutions, "int8": Int8Convolutions,
+    "float": FloatConvolutions, "int8": _int8_convolutions,
 }  # fmt: skip
 
 _PIXELS_AT_ONCE = 30 * 224 * 224

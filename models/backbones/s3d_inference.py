@@ -11,16 +11,18 @@ Feature maps are (B, T, H, W, C), contiguous. What the plain network (`models.ba
 Letters: B clips, F frames a clip, H W pixels or places of a map, C channels, T time of a map.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from models.backbones.planar import BIT_PATTERNS, Convolutions, Operand
+from models.backbones.maps import Pool, max_pool, max_pool_centred, unpooled
+from models.backbones.planar import Branch, Convolutions, Operand
 from models.backbones.s3d import S3D, ConvNorm, MixedBlock, S3DOutput, SamePool, SelfGating
 
-_PAIRS = {torch.float32: torch.int64, torch.bfloat16: torch.int32, torch.uint8: torch.int16}
 _PIXEL_SCALE = 1.0 / 255.0
 
 
@@ -52,19 +54,56 @@ class PlanarConv(nn.Module):
 
 
 class _Chain(nn.Module):
-    """The planar convolutions of some blocks, one behind the other."""
+    """The planar convolutions of some blocks, one behind the other, and the gate that their result has yet to pass."""
 
-    def __init__(self, blocks: Sequence[ConvNorm], convolutions: Convolutions) -> None:
+    def __init__(
+        self, blocks: Sequence[ConvNorm], gating: SelfGating, convolutions: Convolutions, pool: Pool = unpooled
+    ) -> None:
         super().__init__()
         self.convs = nn.ModuleList(PlanarConv(conv, convolutions) for block in blocks for conv in _folded(block))
-        self.convolutions = convolutions
+        self.gate = _Gate(gating)
+        self.convolutions, self.pool = convolutions, pool
 
-    def forward(self, operand: Operand) -> Tensor:
+    def forward(self, operand: Operand) -> Branch:
+        operand = operand._replace(values=self.pool(operand.values))
         first, *rest = self.convs
         x: Tensor = first(operand)
         for conv in rest:
             x = conv(self.convolutions.operand(x))
-        return x
+        return Branch(x, self.gate)
+
+
+class _Gate(nn.Module):
+    """See `Gate`."""
+
+    def __init__(self, gating: SelfGating) -> None:
+        super().__init__()
+        self.linear = _frozen_linear(gating.fc)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return torch.sigmoid(self.linear(means))
+
+
+class _Block(nn.Module):
+    """Branches over one map, joined and pooled."""
+
+    def __init__(
+        self, branches: Sequence[_Chain], channels_out: int, convolutions: Convolutions, pool: Pool = unpooled
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(branches)
+        self.channels_out, self.convolutions, self.pool = channels_out, convolutions, pool
+
+    def forward(self, operand: Operand) -> Operand:
+        return self.convolutions.join(self._run(operand), self.channels_out, self.pool)
+
+    def means(self, operand: Operand) -> Tensor:
+        """Channels' means of what is joined, (B, channels_out) float32."""
+        return self.convolutions.join_means(self._run(operand), self.channels_out)
+
+    def _run(self, operand: Operand) -> Iterator[Branch]:
+        """One after the other: what joins them may let go of a branch before the next is computed."""
+        return (branch(operand) for branch in self.branches)
 
 
 class FrozenS3D(nn.Module):
@@ -80,25 +119,19 @@ class FrozenS3D(nn.Module):
         super().__init__()
         self.convolutions = convolutions
         self.stem = convolutions.make(*_fold_stem(model), (0, 0), pixels=True)
-        self.conv_2 = _Chain((model.conv_2b, model.conv_2c), convolutions)
-        self.gate = _Gate(model.gating)
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(_Mixed(getattr(model, f"mixed_{name}"), convolutions) for name in names))
-            for names in (("3b", "3c"), ("4b", "4c", "4d", "4e", "4f"), ("5b", "5c"))
+        self.stem_pool = _pool(model.maxpool_2a)
+        pools = {"3c": _pool(model.maxpool_4a), "4f": _pool(model.maxpool_5a)}
+        *mixed, self.last_block = (
+            _mixed(getattr(model, f"mixed_{name}"), convolutions, pools.get(name, unpooled))
+            for name in ("3b", "3c", "4b", "4c", "4d", "4e", "4f", "5b", "5c")
         )
-        self.pools = [_kernel_and_stride(pool) for pool in (model.maxpool_2a, model.maxpool_3a)]
-        self.pools += [_kernel_and_stride(pool) for pool in (model.maxpool_4a, model.maxpool_5a)]
+        self.blocks = nn.Sequential(_second(model, convolutions), *mixed)
         self.head = _frozen_linear(model.fc)
 
     def forward(self, frames: Tensor) -> S3DOutput:
         """Encode (B, F, H, W, 3) uint8 RGB with F, H and W even to float32 rows."""
-        x = max_pool(self._stem(frames), *self.pools[0])
-        x = self.conv_2(self.convolutions.operand(x))
-        weights = self.gate(x)
-        x = max_pool(x, *self.pools[1]).mul_(weights)
-        x = max_pool(self.stages[0](x), *self.pools[2])
-        x = max_pool(self.stages[1](x), *self.pools[3])
-        pooled = channel_means(self.stages[2](x))
+        operand = self.convolutions.operand(self._stem(frames), self.stem_pool)
+        pooled = self.last_block.means(self.blocks(operand))
         return S3DOutput(self.head(pooled), pooled)
 
     def _stem(self, frames: Tensor) -> Tensor:
@@ -107,40 +140,19 @@ class FrozenS3D(nn.Module):
         return planes.reshape(*blocks.shape[:2], *planes.shape[1:])
 
 
-class _Gate(nn.Module):
-    def __init__(self, gating: SelfGating) -> None:
-        super().__init__()
-        self.linear = _frozen_linear(gating.fc)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, H, W, C) to its weights (B, 1, 1, 1, C) of the same dtype."""
-        return torch.sigmoid(self.linear(channel_means(x))).to(x.dtype)[:, None, None, None, :]
+def _second(model: S3D, convolutions: Convolutions) -> _Block:
+    chain = _Chain((model.conv_2b, model.conv_2c), model.gating, convolutions)
+    return _Block([chain], model.gating.fc.out_features, convolutions, _pool(model.maxpool_3a))
 
 
-class _Mixed(nn.Module):
-    def __init__(self, block: MixedBlock, convolutions: Convolutions) -> None:
-        super().__init__()
-        branches = (
-            (block.conv_b0,), (block.conv_b1_a, block.conv_b1_b), (block.conv_b2_a, block.conv_b2_b),
-            (block.conv_b3_b,),
-        )  # fmt: skip
-        self.branches = nn.ModuleList(_Chain(branch, convolutions) for branch in branches)
-        gates = (block.gating_b0, block.gating_b1, block.gating_b2, block.gating_b3)
-        self.gates = nn.ModuleList(_Gate(gate) for gate in gates)
-        self.convolutions, self.channels_out = convolutions, block.channels_out
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, H, W, C_in) to (B, T, H, W, channels_out)."""
-        operand = self.convolutions.operand(x)
-        joined = x.new_empty((*x.shape[:4], self.channels_out))
-        first = 0
-        for number, (branch, gate) in enumerate(zip(self.branches, self.gates, strict=True)):
-            if number == 3:
-                operand = operand._replace(values=max_pool_centred(operand.values))
-            y = branch(operand)
-            torch.mul(y, gate(y), out=joined[..., first : first + y.shape[4]])
-            first += y.shape[4]
-        return joined
+def _mixed(block: MixedBlock, convolutions: Convolutions, pool: Pool) -> _Block:
+    branches = [
+        _Chain((block.conv_b0,), block.gating_b0, convolutions),
+        _Chain((block.conv_b1_a, block.conv_b1_b), block.gating_b1, convolutions),
+        _Chain((block.conv_b2_a, block.conv_b2_b), block.gating_b2, convolutions),
+        _Chain((block.conv_b3_b,), block.gating_b3, convolutions, max_pool_centred),
+    ]
+    return _Block(branches, block.channels_out, convolutions, pool)
 
 
 def paired_blocks(frames: Tensor, dtype: torch.dtype) -> Tensor:
@@ -154,75 +166,20 @@ def paired_blocks(frames: Tensor, dtype: torch.dtype) -> Tensor:
         (B, F/2, H/2 + 3, W/2 + 3, 48), values 0..255.
     """
     batch, time, height, width, colours = frames.shape
-    depth, pair = 8 * colours, _PAIRS[dtype]
-    paired = torch.zeros(
-        (batch, time // 2, height // 2 + 3, width // 2 + 3, 2 * depth), dtype=dtype, device=frames.device
-    )
-    # Two numbers are moved as one: copying runs of 2 * colours costs by the element.
-    wide = frames.to(dtype).view(batch, time, height, width * colours).view(pair)
-    wide = wide.view(batch, time // 2, 2, height // 2, 2, width // 2, colours).permute(0, 1, 3, 5, 2, 4, 6)
+    # Bytes are moved, two as one, and only then widened; in this order, as a copy costs by the run, and runs over a
+    # block's pixels are short.
+    wide = frames.reshape(batch, time, height, width * colours).view(torch.int16)
+    wide = wide.view(batch, time // 2, 2, height // 2, 2, width // 2, colours)
+    blocks = wide.new_empty((batch, time // 2, height // 2, width // 2, 2, 2, colours))
+    for k, j, c in product(range(2), range(2), range(colours)):
+        blocks[..., k, j, c] = wide[:, :, k, :, j, :, c]
+    depth = 8 * colours
+    blocks = blocks.flatten(4).view(torch.uint8)
+    paired = frames.new_zeros((batch, time // 2, height // 2 + 3, width // 2 + 3, 2 * depth))
     inside = paired[:, :, 1:-2, 1:-2]
-    inside[..., :depth].view(pair).unflatten(4, (2, 2, colours)).copy_(wide)
-    inside[:, :-1, ..., depth:] = inside[:, 1:, ..., :depth]
-    return paired
-
-
-def max_pool(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Max pooling with TensorFlow's SAME rule for even lengths: windows begin at 0 and are cut off at the end.
-
-    Args:
-        x: (B, T, H, W, C) float32, bfloat16 or uint8, values >= 0.
-        kernel: over (T, H, W).
-        stride: likewise, at most the kernel.
-    """
-    bits = x.view(BIT_PATTERNS[x.dtype])
-    for axis in (2, 3, 1):
-        size, step = kernel[axis - 1], stride[axis - 1]
-        if size == 1:
-            continue
-        taps = [_every(bits, axis, tap, step) for tap in range(size)]
-        bits = _maximum(taps[0], taps[1], axis)
-        for tap in taps[2:]:
-            part = bits.narrow(axis, 0, tap.shape[axis])
-            torch.maximum(part, tap, out=part)
-    return bits.view(x.dtype)
-
-
-def max_pool_centred(x: Tensor) -> Tensor:
-    """Max pooling 3x3x3 with stride 1 around each place: (B, T, H, W, C), values >= 0, to the same shape."""
-    bits = x.view(BIT_PATTERNS[x.dtype])
-    for axis in (3, 2, 1):
-        size = bits.shape[axis]
-        wide = _maximum(bits, bits.narrow(axis, 1, size - 1), axis)
-        part = wide.narrow(axis, 1, size - 1)
-        torch.maximum(part, bits.narrow(axis, 0, size - 1), out=part)
-        bits = wide
-    return bits.view(x.dtype)
-
-
-def channel_means(x: Tensor) -> Tensor:
-    """Mean of each channel over time and space: (B, T, H, W, C) to (B, C) float32."""
-    batch, time, height, width, channels = x.shape
-    # A matrix product adds bfloat16 in float32 and costs a tenth of `sum`; planes keep its rounded results small.
-    planes = x.reshape(batch * time, height * width, channels)
-    sums = torch.bmm(x.new_ones((batch * time, 1, height * width)), planes)
-    return sums.view(batch, time, channels).float().sum(dim=1).div_(time * height * width)
-
-
-def _every(x: Tensor, axis: int, first: int, step: int) -> Tensor:
-    index = [slice(None)] * x.ndim
-    index[axis] = slice(first, None, step)
-    return x[tuple(index)]
-
-
-def _maximum(long: Tensor, short: Tensor, axis: int) -> Tensor:
-    """Element-wise maximum of `long` and `short`, which has no more places along the axis; a new tensor."""
-    result = torch.empty(long.shape, dtype=long.dtype, device=long.device)
-    size = short.shape[axis]
-    torch.maximum(long.narrow(axis, 0, size), short, out=result.narrow(axis, 0, size))
-    if rest := long.shape[axis] - size:
-        result.narrow(axis, size, rest).copy_(long.narrow(axis, size, rest))
-    return result
+    for half, source in ((inside[..., :depth], blocks), (inside[:, :-1, ..., depth:], blocks[:, 1:])):
+        half.view(torch.int64).copy_(source.view(torch.int64))
+    return paired.to(dtype)
 
 
 def _fold_stem(model: S3D) -> tuple[Tensor, Tensor]:
@@ -250,5 +207,5 @@ def _frozen_linear(linear: nn.Linear) -> nn.Linear:
     return copy.float().requires_grad_(False)
 
 
-def _kernel_and_stride(pool: SamePool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return pool.kernel, pool.stride
+def _pool(pool: SamePool) -> Pool:
+    return partial(max_pool, kernel=pool.kernel, stride=pool.stride)

@@ -18,6 +18,9 @@ FRAMES, THUMBNAILS = "frames", "thumbnails"
 Precision = Literal["float32", "bfloat16"]
 Arithmetic = Literal["float", "int8"]
 
+_INT8_ROWS = "int8.2"
+"""In recipes. 2: a gate and the rounding behind it are one multiplication."""
+
 Recipe = dict[str, Json]
 """What decides a backbone's rows beside the videos and how they are decoded: `preset`, `weights`, `batch_size`."""
 
@@ -56,7 +59,7 @@ class S3DConfig(StageConfig):
         weights = name_weights(self.weights, self.sha256, self.seed)
         recipe = {"preset": asdict(CLIP_PRESETS[self.preset]), "weights": weights, "batch_size": self.batch_size}
         # Left out where it is `float`: rows made before there was a choice are still those of their recipe.
-        return recipe if self.arithmetic == "float" else {**recipe, "arithmetic": self.arithmetic}
+        return recipe if self.arithmetic == "float" else {**recipe, "arithmetic": _INT8_ROWS}
 
 
 class ClipConfig(StageConfig):

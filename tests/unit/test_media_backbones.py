@@ -39,4 +39,4 @@ def test_whole_numbers_are_for_a_cpu() -> None:
 def test_float_arithmetic_is_not_named_in_a_recipe() -> None:
     plain = S3DConfig().recipe()
     assert "arithmetic" not in plain
-    assert S3DConfig(arithmetic="int8").recipe() == {**plain, "arithmetic": "int8"}
+    assert S3DConfig(arithmetic="int8").recipe() == {**plain, "arithmetic": "int8.2"}

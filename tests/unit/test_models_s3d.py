@@ -1,6 +1,7 @@
 """S3D-G without published weights: channel order, seeds, shapes and the folded form."""
 
 import copy
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 from torch import nn
 
 from models.backbones.initialise import fill_normal, he_initialise
-from models.backbones.planar import FloatConvolutions, Int8Convolutions
+from models.backbones.int8 import Int8Convolutions
+from models.backbones.maps import max_pool, max_pool_centred
+from models.backbones.planar import Branch, FloatConvolutions
 from models.backbones.s3d import S3D, SamePool, random_s3d, space_to_depth
 from models.backbones.s3d_features import Arithmetic, Precision, S3DFeatures
-from models.backbones.s3d_inference import FrozenS3D, PlanarConv, max_pool, max_pool_centred, paired_blocks
+from models.backbones.s3d_inference import FrozenS3D, PlanarConv, paired_blocks
 from models.backbones.s3d_text import NUM_WORDS, WordList, hashed_word_id, word_ids
 from stages.errors import ConfigError
 from stages.media.backbones import check_precision
@@ -127,6 +130,17 @@ def test_pooling_of_bit_patterns_is_pooling(size: int, dtype: torch.dtype) -> No
         assert torch.equal(got.float(), SamePool(kernel, stride)(x.float()))
     centred = max_pool_centred(last).permute(0, 4, 1, 2, 3)
     assert torch.equal(centred.float(), nn.functional.max_pool3d(x.float(), 3, 1, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gating_behind_the_pooling_changes_no_bit(dtype: torch.dtype) -> None:
+    x = torch.from_numpy(np.random.default_rng(0).random((2, 3, 6, 7, 16), dtype=np.float32)).to(dtype)
+    weights = torch.rand((2, 8), generator=torch.Generator().manual_seed(0))
+    pool = partial(max_pool, kernel=(3, 3, 3), stride=(2, 2, 2))
+    branches = [Branch(x[..., :8], lambda _means: weights), Branch(x[..., 8:], lambda _means: 1 - weights)]
+    joined, _ = FloatConvolutions(dtype).join(branches, 16, pool)
+    both = torch.cat([weights, 1 - weights], dim=1).to(dtype)
+    assert joined.equal(pool(x * both[:, None, None, None]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8])
