@@ -44,10 +44,12 @@ class Dying(_Broken):
 
 
 class Eating(_Broken):
+    """Asks for memory, which is what is limited, but does not write to it: that takes seconds on a busy machine."""
+
     def misdeed(self) -> None:
         kept = []
         while True:
-            kept.append(bytearray(64 << 20))
+            kept.append(bytes(64 << 20))
 
 
 class Leaving(_Broken):
