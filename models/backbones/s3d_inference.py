@@ -5,8 +5,8 @@ Feature maps are (B, T, H, W, C), contiguous. What the plain network (`models.ba
 * Each convolution extends over space only or over time only, so it is a 2-D one over planes, or a matrix product;
   `conv1` is one once each frame pair's successor lies beside it in the channels.
 * Batch norm is folded into the convolutions, and the pixels' 1/255 into the first.
-* A gate is positive and a feature map is not negative. So a gate is applied where its branch is copied beside the
-  others anyway, or behind a max pooling, and max pooling compares bit patterns as whole numbers.
+* A gate is applied where its branch is written beside the others anyway. As it is positive and a feature map is not
+  negative, pooling may stand on either side of it: `Convolutions` choose what is cheaper for them.
 
 Letters: B clips, F frames a clip, H W pixels or places of a map, C channels, T time of a map.
 """

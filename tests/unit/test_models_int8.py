@@ -44,21 +44,21 @@ def test_a_map_that_is_not_finite_has_no_operand(broken: float) -> None:
         INT8.operand(x)
 
 
-def half_gate(means: torch.Tensor) -> torch.Tensor:
-    """A gate that depends on the means: 0.5 where a channel's is 0."""
+def gate(means: torch.Tensor) -> torch.Tensor:
+    """More for channels of a larger mean than the others."""
     return torch.sigmoid(means - means.mean(dim=1, keepdim=True))
 
 
-def branches(dtype: torch.dtype, *, clips: int = 2) -> list[Branch]:
-    """Two maps of the same places, of 16 and 24 channels and different size."""
+def branches(dtype: torch.dtype) -> list[Branch]:
+    """Maps of two clips, of the same places: 16 channels, and 24 of larger values."""
     generator = torch.Generator().manual_seed(0)
-    maps = [torch.rand((clips, 4, 6, 8, c), generator=generator) * size for c, size in ((16, 3.0), (24, 40.0))]
-    return [Branch(x.to(dtype), half_gate) for x in maps]
+    maps = [torch.rand((2, 4, 6, 8, c), generator=generator) * size for c, size in ((16, 3.0), (24, 40.0))]
+    return [Branch(x.to(dtype), gate) for x in maps]
 
 
 def gated(found: list[Branch]) -> torch.Tensor:
     """In float64."""
-    return torch.cat([x.double() * half_gate(x.double().mean(dim=(1, 2, 3)))[:, None, None, None] for x, _ in found], 4)
+    return torch.cat([x.double() * gate(x.double().mean(dim=(1, 2, 3)))[:, None, None, None] for x, _ in found], 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
