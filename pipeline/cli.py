@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.memory import collect_garbage_seldom
 from pipeline.config import RunConfig, load_config
 from stages.artifacts.durable import storage_problem
 from stages.errors import ConfigError, FabulaError
@@ -37,6 +38,7 @@ Json = Annotated[bool, typer.Option("--json", help="Answer as JSON on standard o
 def main() -> None:
     """Run the command line; every error ends in one message and an exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    collect_garbage_seldom()
     try:
         app()
     except ConfigError as error:

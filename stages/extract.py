@@ -110,6 +110,7 @@ class ExtractWorker:
         if config.device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("[extract] device = 'cuda': torch sees no CUDA device here; set device = 'cpu'")
         keep_freed_memory()
+        self._threads_before = torch.get_num_threads()
         torch.set_num_threads(1)  # several batches at once keep all threads busier than one batch on all of them
         self._config = config
         self._folder = folder
@@ -150,9 +151,12 @@ class ExtractWorker:
         return failures
 
     def close(self) -> None:
-        """End decode processes and threads."""
+        """End decode processes and threads; whoever works in this process next has torch's threads as they were."""
+        import torch
+
         self._crew.close()
         self._pool.close()
+        torch.set_num_threads(self._threads_before)
 
     def _isolation(self) -> "IsolationSettings":
         from stages.media.process import IsolationSettings

@@ -82,7 +82,7 @@ class CountWorker:
                 (self._config.words / "died").touch()
                 os.kill(os.getpid(), 9)
             if "nice" in text:
-                told = {"niceness": os.nice(0), "arenas": os.environ.get("MALLOC_ARENA_MAX")}
+                told = {"niceness": os.nice(0), "arenas": os.environ.get("MALLOC_ARENA_MAX"), "pid": os.getpid()}
                 (self._config.words / "worker.json").write_text(json.dumps(told))
             if "wait" in text and not (self._config.words / "ready").exists():
                 raise TransientError(f"{name}: not ready")

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import psutil
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from models.memory import keep_freed_memory_in_children
+from models.memory import collect_garbage_seldom, keep_freed_memory_in_children
 from pipeline.executors.base import Job, OpenedWorker, Progress, Report, num_cores
 from stages.contract import Inputs, Resources, Stage
 
@@ -30,11 +30,18 @@ _OBJECT_STORE_BYTES = 150 * 2**20  # only small records travel
 
 
 class _Actor:
-    """A worker process: opens the stage once, does one unit at a time, and can be asked how far it is."""
+    """A worker process: opens a stage once, does one unit at a time, and can be asked how far it is.
 
-    def __init__(self, stage: Stage, inputs: Inputs, num_retries: int) -> None:
-        self._worker = OpenedWorker(stage, inputs, num_retries=num_retries)
+    It may go on to another stage: starting Python with torch and transformers takes longer than many a small stage.
+    """
+
+    def __init__(self) -> None:
+        collect_garbage_seldom()
         self._progress = (0.0, "")
+
+    def turn_to(self, stage: Stage, inputs: Inputs, num_retries: int) -> None:
+        """Work for a stage from now on; the one before has been closed."""
+        self._worker = OpenedWorker(stage, inputs, num_retries=num_retries)
 
     def perform(self, job: Job) -> Report:
         self._progress = (0.0, "")
@@ -62,12 +69,14 @@ class RayExecutor:
     def __init__(self, *, num_workers: int | None = None, num_retries: int = 2) -> None:
         self._num_workers = num_workers
         self._num_retries = num_retries
+        self._resting = _Resting()
         self._temp_dir: Path | None = None
 
     def run(self, stage: Stage, inputs: Inputs, jobs: Sequence[Job]) -> Generator[Progress | Report]:
         """See `Executor.run`."""
         self.connect()
         if stage.resources().team_size > 1:
+            self._resting.dismiss()  # the team needs their places
             from pipeline.executors.ray_train import TeamWork, run_team
 
             for job in jobs:
@@ -76,11 +85,12 @@ class RayExecutor:
             return
         resources = _affordable(stage.resources(), ray.cluster_resources())
         work = _Work(stage=stage, inputs=inputs.for_workers(), resources=resources, num_retries=self._num_retries)
-        crew = _Crew(work, min(len(jobs), self._limit(resources)))
+        size = min(len(jobs), self._limit(resources))
+        crew = _Crew(work, size, self._resting.wake(resources, size))
         try:
             yield from crew.run(jobs)
         finally:
-            crew.close()
+            self._resting = _Resting(crew.close())
 
     def _limit(self, resources: Resources) -> int:
         cluster = ray.cluster_resources()
@@ -116,6 +126,7 @@ class RayExecutor:
     def close(self) -> None:
         """Leave the cluster; end and remove a local one."""
         if ray.is_initialized():
+            self._resting.dismiss()
             ray.shutdown()
         if self._temp_dir is not None:
             shutil.rmtree(self._temp_dir, ignore_errors=True)
@@ -149,28 +160,78 @@ class _Work:
     num_retries: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Hand:
+    """An actor, and what it occupies as long as it lives."""
+
+    actor: Any
+    resources: Resources
+
+    def can_do(self, wanted: Resources) -> bool:
+        """Whether it is as good as one that is hired for these."""
+        return self.resources.num_gpus == wanted.num_gpus and self.resources.num_cpus >= wanted.num_cpus
+
+    def occupies(self, wanted: Resources) -> bool:
+        """Whether it takes the place of one that is hired for these, and no more."""
+        return self.resources.num_gpus == wanted.num_gpus and self.resources.num_cpus == wanted.num_cpus
+
+
+class _Resting:
+    """Actors that have done their stage and may go on to the next."""
+
+    def __init__(self, hands: Sequence[_Hand] = ()) -> None:
+        self._hands = list(hands)
+
+    def wake(self, wanted: Resources, count: int) -> list[_Hand]:
+        """Give at most `count` of them to a stage; the others end.
+
+        Those that occupy more than it wants are given only if that makes enough: whoever had to be hired beside them
+        might find no place.
+        """
+        suited = [hand for hand in self._hands if hand.can_do(wanted)]
+        if len(suited) < count:
+            suited = [hand for hand in suited if hand.occupies(wanted)]
+        woken = suited[:count]
+        self._hands = [hand for hand in self._hands if hand not in woken]
+        self.dismiss()
+        return woken
+
+    def dismiss(self) -> None:
+        """End them."""
+        while self._hands:
+            ray.kill(self._hands.pop().actor)
+
+
 class _Crew:
     """The actors of one stage and the jobs that they still have to do."""
 
-    def __init__(self, work: _Work, size: int) -> None:
-        actor_class = ray.remote(
+    def __init__(self, work: _Work, size: int, woken: Sequence[_Hand]) -> None:
+        self._actor_class = ray.remote(
             num_cpus=work.resources.num_cpus,
             num_gpus=work.resources.num_gpus,
             concurrency_groups={"questions": 1},
             max_restarts=0,
         )(_Actor)
-        self._hire: Callable[[], Any] = lambda: actor_class.remote(work.stage, work.inputs, work.num_retries)
-        self._num_retries = work.num_retries
-        self._idle: list[Any] = [self._hire() for _ in range(size)]
-        self._busy: dict[Any, tuple[Any, Job]] = {}
+        self._work = work
+        hired = [self._hire() for _ in range(size - len(woken))]
+        self._idle = [self._brief(hand) for hand in (*woken, *hired)]
+        self._busy: dict[Any, tuple[_Hand, Job]] = {}
         self._deaths: dict[str, int] = {}
+
+    def _hire(self) -> _Hand:
+        return _Hand(self._actor_class.remote(), self._work.resources)
+
+    def _brief(self, hand: _Hand) -> _Hand:
+        """Say what it is for; an actor's calls are done in the order in which they are made."""
+        hand.actor.turn_to.remote(self._work.stage, self._work.inputs, self._work.num_retries)
+        return hand
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Progress | Report]:
         pending = deque(jobs)
         while pending or self._busy:
             while pending and self._idle:
-                actor, job = self._idle.pop(), pending.popleft()
-                self._busy[actor.perform.remote(job)] = (actor, job)
+                hand, job = self._idle.pop(), pending.popleft()
+                self._busy[hand.actor.perform.remote(job)] = (hand, job)
             done, _ = ray.wait(list(self._busy), timeout=POLL_S)
             for reference in done:
                 report = self._finish(reference, pending)
@@ -180,42 +241,47 @@ class _Crew:
                 yield from self._ask_progress()
 
     def _finish(self, reference: Any, pending: deque[Job]) -> Report | None:
-        actor, job = self._busy.pop(reference)
+        hand, job = self._busy.pop(reference)
         try:
             report: Report = ray.get(reference)
         except RayActorError as error:
             # The process is gone (killed, out of memory, a native crash): the unit is tried again by a new one.
-            self._idle.append(self._hire())
+            self._idle.append(self._brief(self._hire()))
             unit_id = job.unit.unit_id
             self._deaths[unit_id] = self._deaths.get(unit_id, 0) + 1
-            if self._deaths[unit_id] <= self._num_retries:
+            if self._deaths[unit_id] <= self._work.num_retries:
                 logger.warning("worker_died unit=%s deaths=%d", unit_id, self._deaths[unit_id])
                 pending.append(job)
                 return None
             message = f"its worker process died {self._deaths[unit_id]} times: {str(error).splitlines()[0]}"
             return Report(unit_id=unit_id, outcome="open", message=message, error="WorkerDied")
         except RayError as error:
-            self._idle.append(actor)
+            self._idle.append(hand)
             return Report(unit_id=job.unit.unit_id, outcome="crashed", message=str(error), error=type(error).__name__)
-        self._idle.append(actor)
+        self._idle.append(hand)
         return report
 
     def _ask_progress(self) -> Iterator[Progress]:
-        for actor, job in list(self._busy.values()):
+        for hand, job in list(self._busy.values()):
             try:
-                done, text = ray.get(actor.progress.remote(), timeout=POLL_S)
+                done, text = ray.get(hand.actor.progress.remote(), timeout=POLL_S)
             except RayError:  # starting, too busy or gone: `_finish` hears of it
                 continue
             yield Progress(unit_id=job.unit.unit_id, done=done, text=text)
 
-    def close(self) -> None:
-        for actor in self._idle:
+    def close(self) -> list[_Hand]:
+        """End the stage, and every actor that is still at work for it; returns those that can go on to another."""
+        closed = []
+        for hand in self._idle:
             try:
-                ray.get(actor.close.remote(), timeout=10)
+                ray.get(hand.actor.close.remote(), timeout=10)
+                closed.append(hand)
             except RayError:
                 logger.warning("worker_not_closed")
-        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
-            ray.kill(actor)
+                ray.kill(hand.actor)
+        for hand, _ in self._busy.values():
+            ray.kill(hand.actor)
+        return closed
 
 
 def _remove_leftovers() -> None:

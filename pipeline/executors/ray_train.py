@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from models.memory import collect_garbage_seldom
 from pipeline.executors.base import Job, OpenedWorker, Progress, Report
 from stages.contract import Inputs, Resources, Stage
 from stages.errors import ConfigError
@@ -120,6 +121,7 @@ def _take_part(config: dict[str, Any]) -> None:
     """What each process of the team runs."""
     work: TeamWork = config["work"]
     board = config["board"]
+    collect_garbage_seldom()
     worker = OpenedWorker(work.stage, work.inputs, num_retries=0)
     try:
         if get_context().get_world_rank() == 0:

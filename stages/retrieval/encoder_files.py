@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.encoders.checkpoint import save_dual
-from models.encoders.joint import DualJoint, EncoderSpec, open_encoder
 from stages.errors import ConfigError
 
 ENCODER_FILES = ("encoder.json", "model.safetensors", "tokenizer.json")
@@ -33,6 +31,10 @@ def files_of_checkpoint(given: Path, tokenizer: Path | None, folder: Path) -> Ma
 
 
 def _write_in_our_layout(published: Path, tokenizer: Path | None, folder: Path) -> None:
+    # Here, because they import torch and transformers, which building a bundle does not need otherwise.
+    from models.encoders.checkpoint import save_dual
+    from models.encoders.joint import DualJoint, EncoderSpec, open_encoder
+
     spec = EncoderSpec(kind="dual", path=str(published), tokenizer=None if tokenizer is None else str(tokenizer))
     try:
         encoder = open_encoder(spec)

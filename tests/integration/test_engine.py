@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.events import read_events
-from pipeline.executors.base import Executor
+from pipeline.executors.base import Executor, Report
 from pipeline.executors.inline import InlineExecutor
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, UnitCrashed, run_stages
 from pipeline.runs import list_runs, start_run
 from pipeline.units import Generations, base_fingerprint, plan_stage, waves
+from stages.artifacts.durable import publish
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
 from stages.contract import Inputs, Stage
@@ -240,7 +241,36 @@ def test_workers_have_the_priority_of_the_run_and_keep_freed_memory(
         monkeypatch.delenv(name)
     (words / "b.txt").write_text("nice")
     run(tmp_path / "store", words, executor=RayExecutor(num_workers=1, num_retries=0))
-    assert json.loads((words / "worker.json").read_text()) == {"niceness": os.nice(0), "arenas": "1"}
+    told = json.loads((words / "worker.json").read_text())
+    assert (told["niceness"], told["arenas"]) == (os.nice(0), "1")
+
+
+def test_a_worker_goes_on_to_a_stage_that_wants_no_more_than_it_has(tmp_path: Path, words: Path) -> None:
+    from pipeline.executors.ray import RayExecutor
+
+    (words / "b.txt").write_text("nice")
+    executor = RayExecutor(num_workers=2, num_retries=0)
+
+    def pid_of_worker(store: Store, num_cpus: float, per_unit: int) -> int:
+        stage, inputs = (
+            Count(CountConfig(words=words, num_cpus=num_cpus, per_unit=per_unit)),
+            Inputs(store=store, artifacts={}),
+        )
+        plan = plan_stage(stage, inputs)
+        (artifact,) = plan.artifacts
+        publish(artifact.directory.description_path, artifact.description.to_bytes())
+        reports = [message for message in executor.run(stage, inputs, plan.jobs()) if isinstance(message, Report)]
+        assert {report.outcome for report in reports} == {"committed"}
+        return int(json.loads((words / "worker.json").read_text())["pid"])
+
+    pids = []
+    try:
+        for number, (num_cpus, per_unit) in enumerate([(2, 9), (1, 9), (2, 9), (1, 1), (2, 9)]):
+            pids.append(pid_of_worker(Store(tmp_path / f"store{number}"), num_cpus, per_unit))
+    finally:
+        executor.close()
+    assert pids[0] == pids[1] == pids[2]  # also where it has more than is wanted
+    assert len({pids[2], pids[3], pids[4]}) == 3  # two small ones have no place beside it, nor a large one beside them
 
 
 def test_seal_refuses_a_record_that_was_not_planned(tmp_path: Path, words: Path) -> None:
