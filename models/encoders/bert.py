@@ -104,6 +104,7 @@ def run_layers(encoder: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
 def _attend(attention: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
     """Self-attention within each sequence: (N, E) -> (N, E)."""
     heads = attention.num_attention_heads
+    states = _as_computed(states)
     layers = (attention.query, attention.key, attention.value)
     queries, keys, values = (views(layer(states).unflatten(-1, (heads, -1)), runs) for layer in layers)
     mixed = [
@@ -111,6 +112,12 @@ def _attend(attention: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
         for q, k, v in zip(queries, keys, values, strict=True)
     ]
     return torch.cat([each.transpose(1, 2).flatten(0, 1).flatten(1) for each in mixed])
+
+
+def _as_computed(states: Tensor) -> Tensor:
+    """Cast once what autocast would cast for each of several layers, and whose gradients it would cast back each."""
+    device = states.device.type
+    return states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
 
 
 def _mix(queries: Tensor, keys: Tensor, values: Tensor, dropout: nn.Dropout) -> Tensor:

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import torch
-
 from models.backbones.initialise import fill_normal
 from models.encoders.config import DualConfig, FusionConfig
 from models.encoders.dual import DualEncoder, SharedEncoder, TowerEncoder, TwoWayEncoder
@@ -26,12 +24,15 @@ def random_encoder(config: DualConfig, seed: int) -> TwoWayEncoder:
     Each tensor draws from a generator seeded by its name and `seed`, so the weights are the same everywhere.
     """
     encoder = build_encoder(config)
-    with torch.no_grad():
-        for name, parameter in encoder.named_parameters():
-            if parameter.ndim > 1:
-                fill_normal(parameter, 0.02, name=name, seed=seed)
-            else:
-                parameter.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+    weights = encoder.state_dict()
+    for name, weight in weights.items():
+        if not weight.is_floating_point():
+            continue
+        if weight.ndim > 1:
+            fill_normal(weight, 0.02, name=name, seed=seed)
+        else:
+            weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
+    encoder.load_state_dict(weights)
     return encoder.eval()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.encoders.bert import build_bert, masked_mean, run_bert, run_packed
 from models.encoders.config import DualConfig
+from models.encoders.few_words import FewWords
 from models.encoders.packed import Packed, mean_without_first, runs_of, views
 
 
@@ -37,6 +38,9 @@ class VideoTower(nn.Module):
         self.config = config
         self.videomlp = VideoTokenMLP(config.feature_dim, config.hidden_size)
         self.bert = build_bert(config, num_layers=config.video_layers)
+        if not config.shared:  # else captions are read by the same BERT
+            words = self.bert.get_input_embeddings()  # type: ignore[operator]
+            self.bert.set_input_embeddings(FewWords(words, (config.cls_id, config.sep_id)))  # type: ignore[operator]
         if config.num_labels:
             self.classifier = nn.Linear(config.hidden_size, config.num_labels)
 
@@ -87,7 +91,7 @@ class VideoTower(nn.Module):
     def _ends(self) -> Tensor:
         """Word vectors of [CLS] and [SEP]: (2, E)."""
         words = self.bert.get_input_embeddings()  # type: ignore[operator]
-        ids = torch.tensor([self.config.cls_id, self.config.sep_id], device=words.weight.device)
+        ids = torch.tensor([self.config.cls_id, self.config.sep_id], device=self.videomlp.linear1.weight.device)
         ends: Tensor = words(ids)
         return ends
 
