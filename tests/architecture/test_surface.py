@@ -46,8 +46,8 @@ OPTIONS = {
     "export": ["--config", "--json", "--label", "--set", "--to"],
     "corpus": ["--config", "--json", "--set"],
 }  # fmt: skip
-A_THIRD = {
-    "[corpus]\n": "[corpus]\nnum_train = 66\nnum_val = 4\nnum_test = 34\nnum_train_pairs = 16\nnum_pairs = 14\n",
+SMALLER = {
+    "[corpus]\n": "[corpus]\nnum_train = 40\nnum_val = 2\nnum_test = 20\nnum_train_pairs = 8\nnum_pairs = 8\n",
     "\nsteps = 150\n": "\nsteps = 50\n",
 }
 NOT_RUN = ("make test", "make test-long", "make reproduce", "make bench", "make install ACCEL=cuda", "make demo-seeds")
@@ -112,8 +112,8 @@ def test_make_targets_of_the_readme_exist() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree in which the README's commands run, against the environment under test.
 
-    Its demo has a third of the videos and of the steps, which changes numbers and no command: the whole one was a fifth
-    of this suite.
+    Its demo has a fifth of the videos and a third of the steps, which changes numbers and no command: the whole one was
+    a fifth of this suite.
     """
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("pipeline", "stages", "models", "configs", "Makefile", "README.md", "pyproject.toml"):
@@ -125,7 +125,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".venv").symlink_to(sys.prefix)
     demo = folder / "configs" / "demo.toml"
     whole = demo.read_text()
-    for mark, instead in A_THIRD.items():
+    for mark, instead in SMALLER.items():
         assert whole.count(mark) == 1
         whole = whole.replace(mark, instead)
     demo.write_text(whole)
