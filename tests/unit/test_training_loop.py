@@ -196,6 +196,28 @@ def test_accumulated_batches_are_averaged():
     assert record.gradient_norm == pytest.approx(float(norm), rel=1e-5)
 
 
+@pytest.mark.parametrize("most", [0.0, 1e-3, 1e3], ids=["never", "clipped", "small enough"])
+def test_gradients_are_clipped_as_torch_clips_them(most: float):
+    """By SGD, whose updates are as long as the gradients (Adam's hardly know their length)."""
+    ours, theirs = Toy(), Toy()
+    settings = Optimisation(
+        steps=1, optimiser="sgd", warmup_steps=0, learning_rate=1.0, weight_decay=0.0, threads=1, clip_norm=most
+    )
+    for task in (ours, theirs):
+        for layer in task.module.layers:
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+    theirs.source.begin_epoch(0)
+    theirs.module(theirs.source.batch(0, Part())).total.backward()
+    norm = nn.utils.clip_grad_norm_(theirs.module.parameters(), most or torch.inf)
+    torch.optim.SGD(theirs.module.parameters(), lr=1.0).step()
+    (record,) = fit(ours, optimisation=settings)
+    assert 1e-3 < record.gradient_norm < 1e3
+    assert record.gradient_norm == pytest.approx(float(norm), rel=1e-5)
+    for found, expected in zip(ours.module.parameters(), theirs.module.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def _killed_run(scratch: Path) -> None:
     def on_step(report: StepReport) -> None:
         if report.record.step == 12:
