@@ -112,7 +112,7 @@ class Evaluate(Stage):
 
     name: ClassVar[str] = "evaluate"
     # 2: published rules, baselines, pictures; 3: a curve of each term of the loss; 4: means at unit length
-    version: ClassVar[int] = 5  # 5: fits scale clipped gradients as train does
+    version: ClassVar[int] = 4
 
     @property
     def needs(self) -> tuple[str, ...]:

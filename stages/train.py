@@ -120,7 +120,7 @@ class Train(Stage):
     config: TrainConfig
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 5  # 5: dropout's bits come from numpy, gradients are scaled where they are read
+    version: ClassVar[int] = 5  # 5: dropout's bits come from numpy; the video tower's table trains two rows
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.memory import keep_freed_memory
 from stages.errors import ConfigError
@@ -220,15 +220,9 @@ def _check_finite(loss: float, step: int, rate: float, wanted: Optimisation) -> 
 
 
 def _clip(optimiser: torch.optim.Optimizer, most: float) -> float:
-    """Let the optimiser scale the gradients down to a norm as it reads them, and return what their norm is.
-
-    A scaling of its own would pass once more over all gradients. `grad_scale` is what torch's gradient scaler gives
-    fused optimisers to divide by.
-    """
-    gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients]))
-    fused: Any = optimiser
-    fused.grad_scale = norm / most if 0 < most < norm else None
+    """Scale the gradients down to a norm, and return what it was."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    norm: Tensor = nn.utils.clip_grad_norm_(parameters, most or math.inf)
     return float(norm)
 
 
