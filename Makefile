@@ -78,7 +78,7 @@ run: $(INSTALL) ## your own videos: MEDIA=DIR [CAPTIONS=DIR_OR_CSV] [ENCODER=cli
 ingest extract align train embed index evaluate: $(INSTALL) ## run one stage of CONFIG (default configs/demo.toml) and what it needs
 	$(FABULA) run --config $(or $(CONFIG),configs/demo.toml) --until $@
 
-test: $(INSTALL) ## the test suite, some 20 minutes on 2 cores after the install
+test: $(INSTALL) ## the test suite, some 25 minutes on 2 cores after the install
 	$(BIN)/python -m pytest -m 'not long' -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-long: $(INSTALL) ## what takes longer: kills by the dozen, 100,000 files

@@ -32,7 +32,7 @@ def random_encoder(config: DualConfig, seed: int) -> TwoWayEncoder:
             fill_normal(weight, 0.02, name=name, seed=seed)
         else:
             weight.fill_(1.0 if name.endswith("LayerNorm.weight") else 0.0)
-    encoder.load_state_dict(weights)
+    encoder.load_state_dict(weights)  # a tower may hold a tensor of its state in parts
     return encoder.eval()
 
 

@@ -171,10 +171,6 @@ class _Hand:
         """Whether it is as good as one that is hired for these."""
         return self.resources.num_gpus == wanted.num_gpus and self.resources.num_cpus >= wanted.num_cpus
 
-    def occupies(self, wanted: Resources) -> bool:
-        """Whether it takes the place of one that is hired for these, and no more."""
-        return self.resources.num_gpus == wanted.num_gpus and self.resources.num_cpus == wanted.num_cpus
-
 
 class _Resting:
     """Actors that have done their stage and may go on to the next."""
@@ -190,7 +186,7 @@ class _Resting:
         """
         suited = [hand for hand in self._hands if hand.can_do(wanted)]
         if len(suited) < count:
-            suited = [hand for hand in suited if hand.occupies(wanted)]
+            suited = [hand for hand in suited if hand.resources.num_cpus == wanted.num_cpus]
         woken = suited[:count]
         self._hands = [hand for hand in self._hands if hand not in woken]
         self.dismiss()

@@ -252,10 +252,8 @@ def test_a_worker_goes_on_to_a_stage_that_wants_no_more_than_it_has(tmp_path: Pa
     executor = RayExecutor(num_workers=2, num_retries=0)
 
     def pid_of_worker(store: Store, num_cpus: float, per_unit: int) -> int:
-        stage, inputs = (
-            Count(CountConfig(words=words, num_cpus=num_cpus, per_unit=per_unit)),
-            Inputs(store=store, artifacts={}),
-        )
+        stage = Count(CountConfig(words=words, num_cpus=num_cpus, per_unit=per_unit))
+        inputs = Inputs(store=store, artifacts={})
         plan = plan_stage(stage, inputs)
         (artifact,) = plan.artifacts
         publish(artifact.directory.description_path, artifact.description.to_bytes())

@@ -179,6 +179,12 @@ def test_an_epoch_s_layout_is_not_drawn_again_in_its_middle(tmp_path):
     assert resumed.source.epochs == [2]  # step 10 lies in epoch 1, which the checkpoint holds
 
 
+def drop_nothing(task: "Toy") -> None:
+    for layer in task.module.layers:
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+
+
 def test_accumulated_batches_are_averaged():
     together, apart = Toy(), Toy()
     for task in (together, apart):
@@ -188,9 +194,7 @@ def test_accumulated_batches_are_averaged():
     mean = torch.stack([apart.module(apart.source.batch(index, Part())).total for index in range(3)]).mean()
     mean.backward()
     norm = torch.linalg.vector_norm(torch.cat([p.grad.flatten() for p in apart.module.parameters()]))
-    for layer in together.module.layers:
-        if isinstance(layer, nn.Dropout):
-            layer.p = 0.0
+    drop_nothing(together)
     (record,) = fit(together, optimisation=settings)
     assert record.loss == pytest.approx(mean.item(), rel=1e-6)
     assert record.gradient_norm == pytest.approx(float(norm), rel=1e-5)
@@ -204,9 +208,7 @@ def test_gradients_are_clipped_as_torch_clips_them(most: float):
         steps=1, optimiser="sgd", warmup_steps=0, learning_rate=1.0, weight_decay=0.0, threads=1, clip_norm=most
     )
     for task in (ours, theirs):
-        for layer in task.module.layers:
-            if isinstance(layer, nn.Dropout):
-                layer.p = 0.0
+        drop_nothing(task)
     theirs.source.begin_epoch(0)
     theirs.module(theirs.source.batch(0, Part())).total.backward()
     norm = nn.utils.clip_grad_norm_(theirs.module.parameters(), most or torch.inf)
