@@ -120,7 +120,7 @@ class Train(Stage):
     config: TrainConfig
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 5  # 5: dropout's bits come from numpy; the video tower's table trains two rows
+    version: ClassVar[int] = 6  # 6: attention goes over buckets of near lengths, and draws dropout for each
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The BERT transformer that both towers are made of; its layers are those of the `transformers` library.
 
-Letters: B sequences, L tokens, E hidden width; N tokens of packed sequences, H heads.
+Letters: B sequences, L tokens, E hidden width; N tokens of packed sequences, C of those
+in a bucket, H heads.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 from transformers.models.bert.modeling_bert import BertEncoder
 
+from models.encoders.buckets import Buckets
 from models.encoders.config import DualConfig
 from models.encoders.dropout import use_cheap_dropout
-from models.encoders.packed import Run, views
+from models.encoders.packed import Run
 
 
 def build_bert(config: DualConfig, *, num_layers: int) -> nn.Module:
@@ -95,43 +97,50 @@ def run_packed(
 
 def run_layers(encoder: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
     """Run the layers of a BERT encoder on packed states: (N, E) -> (N, E)."""
+    buckets = Buckets.of(runs, states.device)
     for layer in encoder.layer:
-        attended = layer.attention.output(_attend(layer.attention.self, states, runs), states)
+        attended = layer.attention.output(_attend(layer.attention.self, states, buckets), states)
         states = layer.output(layer.intermediate(attended), attended)
     return states
 
 
-def _attend(attention: Any, states: Tensor, runs: Sequence[Run]) -> Tensor:
+def _attend(attention: Any, states: Tensor, buckets: Buckets) -> Tensor:
     """Self-attention within each sequence: (N, E) -> (N, E)."""
-    heads = attention.num_attention_heads
-    states = _as_computed(states)
+    mixed = []
+    for bucket, tokens in zip(buckets.buckets, buckets.spread(_project(attention, states)), strict=True):
+        queries, keys, values = tokens.transpose(1, 3).unbind(2)
+        mixed.append(_mix(queries, keys, values, bucket.bias, attention.dropout).transpose(1, 2))
+    return buckets.gather(mixed).flatten(1)
+
+
+def _project(attention: Any, states: Tensor) -> Tensor:
+    """Queries, keys and values by one product instead of three: (N, E) -> (N, 3, H, E / H)."""
     layers = (attention.query, attention.key, attention.value)
-    queries, keys, values = (views(layer(states).unflatten(-1, (heads, -1)), runs) for layer in layers)
-    mixed = [
-        _mix(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attention.dropout)
-        for q, k, v in zip(queries, keys, values, strict=True)
-    ]
-    return torch.cat([each.transpose(1, 2).flatten(0, 1).flatten(1) for each in mixed])
+    weight, bias = (torch.cat([_as_computed(getattr(layer, name)) for layer in layers]) for name in ("weight", "bias"))
+    projected = F.linear(_as_computed(states), weight, bias)
+    return projected.view(len(states), 3, attention.num_attention_heads, -1)
 
 
-def _as_computed(states: Tensor) -> Tensor:
-    """Cast once what autocast would cast for each of several layers, and whose gradients it would cast back each."""
-    device = states.device.type
-    return states.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else states
+def _as_computed(x: Tensor) -> Tensor:
+    """Cast as autocast would."""
+    device = x.device.type
+    return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
-def _mix(queries: Tensor, keys: Tensor, values: Tensor, dropout: nn.Dropout) -> Tensor:
+def _mix(queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor | None, dropout: nn.Dropout) -> Tensor:
     """Each token's mean of all values: three (C, H, L, E / H) -> (C, H, L, E / H).
 
-    By torch's fused kernel, but that knows no dropout on a CPU: what torch does instead takes a third longer than the
-    products as such.
+    By torch's fused kernel, but that knows no dropout on a CPU. There in float32: oneDNN compiles every new shape of a
+    bfloat16 product, which took a fifth of a step.
     """
     probability = dropout.p if dropout.training else 0.0
     if probability and queries.device.type == "cpu":
-        scores = (queries * queries.shape[-1] ** -0.5) @ keys.mT
-        weights: Tensor = dropout(scores.softmax(dim=-1))
-        return weights @ values
-    return F.scaled_dot_product_attention(queries, keys, values, dropout_p=probability)
+        with torch.autocast("cpu", enabled=False):
+            scores = (queries.float() * queries.shape[-1] ** -0.5) @ keys.float().mT
+            weights: Tensor = dropout((scores if bias is None else scores + bias).softmax(dim=-1))
+            return (weights @ values.float()).to(values.dtype)
+    bias = None if bias is None else bias.to(queries.dtype)
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, dropout_p=probability)
 
 
 def masked_mean(states: Tensor, mask: Tensor) -> Tensor:

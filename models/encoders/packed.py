@@ -1,7 +1,7 @@
 """Sequences of different lengths without padding: laid end to end, those of one length side by side.
 
-What treats every token alike (linear layers, norms) sees one matrix of real tokens. What mixes the tokens of a sequence
-(attention, means) goes over the runs of equally long ones, each of which is a view of that matrix.
+What treats every token alike (linear layers, norms) sees one matrix of real tokens. Means go over the runs of equally
+long sequences, each of which is a view of that matrix; attention goes over `models.encoders.buckets`.
 
 Letters: P sequences, N tokens of all of them, L tokens of one, C sequences of a run, ... any further axes.
 """
