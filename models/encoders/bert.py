@@ -1,7 +1,6 @@
 """The BERT transformer that both towers are made of; its layers are those of the `transformers` library.
 
-Letters: B sequences, L tokens, E hidden width; N tokens of packed sequences, C of those
-in a bucket, H heads.
+Letters: B sequences, L tokens, E hidden width; N tokens of packed sequences, C sequences of a bucket, H heads.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.memory import keep_freed_memory
 from stages.errors import ConfigError
@@ -220,10 +220,16 @@ def _check_finite(loss: float, step: int, rate: float, wanted: Optimisation) -> 
 
 
 def _clip(optimiser: torch.optim.Optimizer, most: float) -> float:
-    """Scale the gradients down to a norm, and return what it was."""
+    """Scale the gradients down to a norm unless `most` is 0, and return what it was; see `clip_grad_norm_`.
+
+    That multiplies all gradients even by 1, which is two fifths of its time.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm: Tensor = nn.utils.clip_grad_norm_(parameters, most or math.inf)
-    return float(norm)
+    norm = nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    value = float(norm)
+    if most and not value <= most:  # NaN, too, reaches all of them
+        nn.utils.clip_grads_with_norm_(parameters, most, norm)
+    return value
 
 
 def _device(settings: Optimisation) -> torch.device:
