@@ -116,12 +116,12 @@ def _project(attention: Any, states: Tensor) -> Tensor:
     """Queries, keys and values by one product instead of three: (N, E) -> (N, 3, H, E / H)."""
     layers = (attention.query, attention.key, attention.value)
     weight, bias = (torch.cat([_as_computed(getattr(layer, name)) for layer in layers]) for name in ("weight", "bias"))
-    projected = F.linear(_as_computed(states), weight, bias)
+    projected = F.linear(states, weight, bias)
     return projected.view(len(states), 3, attention.num_attention_heads, -1)
 
 
 def _as_computed(x: Tensor) -> Tensor:
-    """Cast as autocast would."""
+    """Cast as autocast would: what is cast before it is joined has half the bytes to copy."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
