@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,18 +138,25 @@ class DecodeProcess:
 
     def _read(self, size: int, deadline_s: float) -> bytearray | None:
         data, filled = bytearray(size), 0
-        poller = select.poll()
-        poller.register(self._replies, select.POLLIN)
         while filled < size:
-            if not poller.poll(deadline_s * 1000):
-                if self._ring.held:  # the process may be waiting for us
-                    continue
+            if not self._await_bytes(deadline_s):
                 return None
             count = os.readv(self._replies, [memoryview(data)[filled:]])
             if count == 0:
                 return None
             filled += count
         return data
+
+    def _await_bytes(self, deadline_s: float) -> bool:
+        """Wait until something can be read; time in which the process may have waited for room does not count."""
+        poller = select.poll()
+        poller.register(self._replies, select.POLLIN)
+        until = time.monotonic() + deadline_s
+        while (left_s := until - time.monotonic()) > 0:
+            if poller.poll(left_s * 1000):
+                return True
+            until = self._ring.free_since + deadline_s
+        return False
 
     def _post_mortem(self, name: str, settings: IsolationSettings) -> SampleError:
         """Say why no message came: the process is dead, or it is killed now because it hangs."""

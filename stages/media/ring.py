@@ -4,6 +4,7 @@ One side writes, the other reads and lets go in the order of writing. What cross
 lie. There is no lock that a killed process could hold: each side alone writes its own count.
 """
 
+import math
 import mmap
 import os
 import tempfile
@@ -46,11 +47,15 @@ class Ring:
         self._memory: NDArray[np.uint8] = np.frombuffer(shared, np.uint8, self.capacity, _COUNT_BYTES)
         self._written = 0
         self._seen = 0
+        self._let_go_at = -math.inf
 
     @property
-    def held(self) -> bool:
-        """Whether something that was seen is not let go yet, and the writer may wait for it; the reader's side."""
-        return self._seen != int(self._let_go[0])
+    def free_since(self) -> float:
+        """When all that was seen had been let go, in `time.monotonic()`; now, if the writer may still wait for some.
+
+        The reader's side.
+        """
+        return self._let_go_at if self._seen == int(self._let_go[0]) else time.monotonic()
 
     def fits(self, size: int) -> bool:
         """Whether something of so many bytes may be written at all; one half of the ring is for the next thing."""
@@ -80,6 +85,7 @@ class Ring:
 
     def let_go(self, place: Place) -> None:
         """Say that nothing up to here is needed any more; the reader's side."""
+        self._let_go_at = time.monotonic()  # first, as another thread that sees the count asks since when
         self._let_go[0] = place.end
 
 

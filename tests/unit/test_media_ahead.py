@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from stages.errors import DeadlineExceeded, SampleError
-from stages.media.ahead import DecodeCrew, Decoded, Item, Job, Refused
+from stages.media.ahead import DecodeCrew, Decoded, Decoding, Item, Job, Refused
 from stages.media.attempts import AttemptLog
 from stages.media.consumers import GridConsumer
 from stages.media.geometry import Geometry
@@ -135,33 +135,51 @@ def test_an_early_end_kills_even_a_decoder_that_hangs_and_blames_no_file(files: 
         assert time.monotonic() - started < 3
         done = decode_all(crew, jobs(files[2:], "hanging"), AttemptLog(log), max_attempts=2)
         assert done[-1].message.header["kind"] == "done", "the crew goes on"
-    assert not [p for p in psutil.Process().children() if "stages.media.worker" in p.cmdline()]
+    assert not decoders()
     assert "crashed" not in log.read_text()
 
 
 def test_a_consumer_that_holds_on_to_pictures_holds_the_decoder_up_and_blames_no_file(tmp_path: Path) -> None:
+    """Held for longer than the deadline, and let go just before it ends once more: the decoder has all of it again."""
     path = make_video(tmp_path / "long", Numbered(num_frames=500))
     wide = GridConsumer(clip_s=1, stride_s=1, fps=25, frames_per_clip=25, tail="keep", geometry=Geometry(width=400))
     arguments = {"path": str(path), "decoder": "pyav", "consumers": [wide.to_json()], "required": {}}
-    held: list[Decoded] = []
-    settings = IsolationSettings(deadline_s=0.5)
-    with DecodeCrew(settings, 1) as crew:
+    deadline_s = 2.0
+    with DecodeCrew(IsolationSettings(deadline_s=deadline_s), 1) as crew:
         job = Job(input_id="long", arguments=arguments)
         with crew.decode([job], AttemptLog(tmp_path / "l"), max_attempts=1) as decoding:
-            until = time.monotonic() + 2
-            while time.monotonic() < until:
-                item = decoding.take(wait=False)
-                if isinstance(item, Decoded):
-                    held.append(item)
-                time.sleep(0.001)
+            held, silent_since = hold_all(decoding, silence_s=1.6 * deadline_s)
             assert RING_BYTES // 2 < sum(item.message.payload.nbytes for item in held) <= RING_BYTES
+            (decoder,) = decoders()
+            decoder.suspend()
             for item in held:
                 item.message.let_go()
+            time.sleep(silent_since + 2.2 * deadline_s - time.monotonic())
+            decoder.resume()
             while (item := decoding.take()) is not None:
                 assert isinstance(item, Decoded)
                 item.message.let_go()
                 last = item
     assert last.message.header["result"]["num_frames"] == 500
+
+
+def hold_all(decoding: Decoding, silence_s: float) -> tuple[list[Decoded], float]:
+    """Take without letting go until nothing has come for so long; the items, and since when nothing comes."""
+    held: list[Decoded] = []
+    last = time.monotonic()
+    while not held or time.monotonic() < last + silence_s:
+        if (item := decoding.take(wait=False)) is None:
+            time.sleep(0.001)
+            continue
+        assert isinstance(item, Decoded)
+        held.append(item)
+        last = time.monotonic()
+    return held, last
+
+
+def decoders() -> list[psutil.Process]:
+    """Our decode processes."""
+    return [p for p in psutil.Process().children() if "stages.media.worker" in p.cmdline()]
 
 
 def test_several_processes_decode_at_once_and_each_file_comes_in_order(files: list[Path], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_everything_arrives_whatever_the_sizes() -> None:
             writer.view(place)[:] = number % 251
             sent.append(place)
 
-    thread = threading.Thread(target=write)
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     while len(places) < 500:
         if len(sent) > len(places):
@@ -37,25 +37,34 @@ def test_everything_arrives_whatever_the_sizes() -> None:
         else:
             time.sleep(0.0005)
     thread.join()
-    assert not reader.held
+    assert not is_held(reader)
 
 
 def test_the_writer_waits_for_the_reader() -> None:
     writer, reader = two_sides(1000)
     first, second = writer.reserve(500), writer.reserve(500)
     third: list[float] = []
-    thread = threading.Thread(target=lambda: third.append(writer.reserve(300).offset))
+    thread = threading.Thread(target=lambda: third.append(writer.reserve(300).offset), daemon=True)
     thread.start()
     time.sleep(0.1)
     reader.view(first)
     assert third == []
-    assert reader.held
+    assert is_held(reader)
     reader.let_go(first)
     thread.join(timeout=5)
     assert third == [0]
     reader.view(second)
+    before = time.monotonic()
     reader.let_go(second)
-    assert not reader.held
+    assert before <= reader.free_since <= time.monotonic()
+    assert not is_held(reader)
+
+
+def is_held(reader: Ring) -> bool:
+    """Whether the writer may wait: then it is free since now, whenever one asks."""
+    earlier = reader.free_since
+    time.sleep(0.002)
+    return reader.free_since > earlier
 
 
 def test_what_is_too_large_is_refused() -> None:
