@@ -100,6 +100,11 @@ class TrainConfig(StageConfig):
                 f"workers.split = 'pairs', but a batch of {self.objective.kind!r} is not divided among workers; take "
                 "'batches'"
             )
+        if workers.count > 1 and workers.split == "batches" and not self.objective.deals_batches:
+            raise ValueError(
+                f"workers.split = 'batches', but the workers of {self.objective.kind!r} need each other within a "
+                "batch; take 'pairs', and count the videos of all workers in batch_videos"
+            )
         if workers.split == "pairs" and workers.count > self.objective.items_a_batch:
             raise ValueError(
                 f"a batch of {self.objective.kind!r} has {self.objective.items_a_batch} items, which workers.count = "
@@ -120,7 +125,7 @@ class Train(Stage):
     config: TrainConfig
 
     name: ClassVar[str] = "train"
-    version: ClassVar[int] = 6  # 6: attention goes over buckets of near lengths, and draws dropout for each
+    version: ClassVar[int] = 7  # 7: within autocast, losses compute their own products in float32
 
     @property
     def needs(self) -> tuple[str, ...]:

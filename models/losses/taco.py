@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.losses.precision import full_precision
+
 Empty = Literal["zero", "uniform"]
 Normalisation = Literal["sum", "softmax", "none"]
 
@@ -110,7 +112,8 @@ def token_scores(text: Tensor, video: Tensor, video_mask: Tensor) -> Tensor:
     Returns:
         (B, P, V) float32. A (B, P, V, T) tensor exists meanwhile: pack the tokens of interest first.
     """
-    similarity = torch.einsum("bpe,vte->bpvt", text.float(), video.float())
+    with full_precision(text):
+        similarity = torch.einsum("bpe,vte->bpvt", text.float(), video.float())
     return similarity.masked_fill(~video_mask, -torch.inf).amax(dim=-1)
 
 
@@ -148,7 +151,8 @@ class SentenceLoss(nn.Module):
         y, x = text.float(), video.float()
         if self.normalise:
             y, x = F.normalize(y, dim=-1), F.normalize(x, dim=-1)
-        return y @ x.T / self.temperature
+        with full_precision(text):
+            return y @ x.T / self.temperature
 
     def forward(self, text: Tensor, video: Tensor) -> Tensor:
         """Return the summed cross entropy: (B, E) and (B, E), row i with row i -> () float32."""
@@ -234,7 +238,8 @@ class TACoLoss(nn.Module):
 
 def weighted_token_scores(scores: Tensor, weights: Tensor) -> Tensor:
     """sum_p w_p s_p: (B, P, V) and (B, P) -> (B, V)."""
-    return torch.einsum("bpv,bp->bv", scores, weights)
+    with full_precision(scores):
+        return torch.einsum("bpv,bp->bv", scores, weights)
 
 
 def cascade_scores(sentence: Tensor, token: Tensor, mask: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -258,7 +263,7 @@ def hard_negatives(scores: Tensor, num_negatives: int = 8, caption_ids: Tensor |
 
     Args:
         scores: (B, B) float, text i against video j.
-        num_negatives: H, at most B - 1.
+        num_negatives: H, at most B - 1; of 0 the partner stands alone.
         caption_ids: (B,) int64; equal captions are never each other's negatives. None lets them be, as published.
 
     Returns:
@@ -267,7 +272,7 @@ def hard_negatives(scores: Tensor, num_negatives: int = 8, caption_ids: Tensor |
     Raises:
         ValueError: The batch is too small or `scores` is not square.
     """
-    if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 1 <= num_negatives < len(scores):
+    if scores.ndim != 2 or scores.shape[0] != scores.shape[1] or not 0 <= num_negatives < len(scores):
         raise ValueError(
             f"hard negatives: got scores {tuple(scores.shape)} and {num_negatives} negatives, expected (B, B) with "
             "more pairs than negatives; raise the batch or lower num_negatives"

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.alignment.soft_dtw import SequenceCost, SoftDTW
+from models.losses.precision import full_precision
 from models.losses.videoclip import VideoCLIPLoss
 
 EPSILON = 0.01
@@ -57,7 +58,8 @@ def cosine_similarity(first: Tensor, second: Tensor, epsilon: float = EPSILON) -
     x = first if first.dtype == torch.float64 else first.float()
     y = second.to(x.dtype)
     norms = torch.linalg.vector_norm(x, dim=-1)[..., :, None] * torch.linalg.vector_norm(y, dim=-1)[..., None, :]
-    similarity: Tensor = (x @ y.transpose(-1, -2)) / (norms + epsilon)
+    with full_precision(x):
+        similarity: Tensor = (x @ y.transpose(-1, -2)) / (norms + epsilon)
     return similarity
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from models.alignment.soft_dtw import SequenceCost, SoftDTW
 from models.alignment.soft_otam import SoftOTAM
+from models.losses.precision import full_precision
 from models.losses.tempclr import EPSILON, NUM_NEGATIVES, SequenceContrast, contrast, cosine_similarity, spread
 
 
@@ -112,7 +113,8 @@ class StepSequenceLoss(nn.Module):
             raise ValueError(
                 f"targets: got {tuple(targets.shape)}, expected {(len(frames), len(steps))} (frames, steps)"
             )
-        logits = frames.float() @ steps.float().T
+        with full_precision(frames):
+            logits = frames.float() @ steps.float().T
         per_frame = F.binary_cross_entropy_with_logits(logits, targets.float())
         sequence = self.sequence(frames, steps, targets, order, generator) if self.training else logits.new_zeros(())
         total = (1.0 - self.weight) * per_frame + self.weight * sequence

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.losses.precision import full_precision
+
 TEMPERATURE = 0.1
 QUEUE_SIZE = 131_072
 
@@ -117,9 +119,11 @@ def key_rows(keys: Tensor) -> Tensor:
 
 
 def queue_logits(query: Tensor, key: Tensor, memory: Tensor, temperature: float = TEMPERATURE) -> Tensor:
-    """[q . k ; q . M^T] / temperature: (B, D), (B, D), (K, D) -> (B, 1 + K), the positive in column 0."""
+    """[q . k ; q . M^T] / temperature: (B, D), (B, D), (K, D) -> (B, 1 + K) float32, the positive in column 0."""
+    query = query.float()
     positive = (query * key.detach()).sum(dim=1, keepdim=True)
-    return torch.cat((positive, query @ memory.to(query.dtype).T), dim=1) / temperature
+    with full_precision(query):
+        return torch.cat((positive, query @ memory.float().T), dim=1) / temperature
 
 
 def inter_logits(query: Tensor, keys: Tensor, memory: Tensor, temperature: float = TEMPERATURE) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.losses.precision import full_precision
+
 Directions = Literal["both", "text_to_video", "video_to_text"]
 
 
@@ -46,7 +48,8 @@ class VideoCLIPLoss(nn.Module):
         """
         if video.ndim != 2 or video.shape != text.shape or not len(video):
             raise ValueError(f"VideoCLIP loss: got {tuple(video.shape)} and {tuple(text.shape)}, expected two (N, E)")
-        logits = video.float() @ text.float().T
+        with full_precision(video):
+            logits = video.float() @ text.float().T
         target = torch.arange(len(logits), device=logits.device)
         if owners is not None:
             same = (owners[:, None] == owners[None]).fill_diagonal_(False)

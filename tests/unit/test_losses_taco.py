@@ -160,10 +160,16 @@ def test_equal_scores_follow_the_batch_and_equal_captions_may_be_masked() -> Non
     assert FusionLoss()(vectors(24), only).item() == 0.0
 
 
-@pytest.mark.parametrize(("shape", "num"), [((4, 4), 4), ((4, 4), 0), ((4, 5), 2), ((4,), 1)])
+@pytest.mark.parametrize(("shape", "num"), [((4, 4), 4), ((4, 4), -1), ((4, 5), 2), ((4,), 1)])
 def test_a_batch_too_small_for_the_negatives_is_refused(shape: tuple[int, ...], num: int) -> None:
     with pytest.raises(ValueError, match="more pairs than negatives"):
         hard_negatives(torch.zeros(shape), num)
+
+
+def test_a_pair_alone_has_no_negatives_and_nothing_to_lose() -> None:
+    alone = hard_negatives(torch.ones(1, 1), 0)
+    assert [each.tolist() for each in alone.pairs()] == [[0, 0], [0, 0]]
+    assert FusionLoss()(vectors(2), alone).item() == 0.0
 
 
 def test_fusion_loss_equals_a_loop_over_candidates() -> None:

@@ -155,6 +155,10 @@ def test_batches_that_cannot_be_dealt_are_refused():
         TrainConfig(objective=OBJECTIVE, workers=WorkersConfig(count=17))
     with pytest.raises(ValueError, match=r"'vclr' has 4 items, which workers\.count = 8 cannot divide"):
         TrainConfig(objective=VCLRSettings(batch_videos=4), workers=WorkersConfig(count=8))
+    dealt = {"workers": WorkersConfig(count=2, split="batches"), "optimisation": Optimisation(accumulate=2)}
+    with pytest.raises(ValueError, match=r"workers of 'vclr' need each other within a batch; take 'pairs'"):
+        TrainConfig(objective=VCLRSettings(batch_videos=4), **dealt)
+    assert TrainConfig(objective=OBJECTIVE, **dealt).workers.count == 2
 
 
 def test_a_missing_splits_file_and_a_missing_bert_are_named(tmp_path):

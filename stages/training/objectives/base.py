@@ -86,6 +86,9 @@ class ObjectiveSettings(StageConfig, ABC):
     shares_batches: ClassVar[bool] = True
     """Whether several processes can divide one batch; else each takes batches of its own (`workers.split`)."""
 
+    deals_batches: ClassVar[bool] = True
+    """Whether several processes can each take batches of their own."""
+
     @property
     def encoder_backbone(self) -> Literal["s3d", "clip"]:
         """Whose features the encoder that it trains reads; it does not matter where there is none."""

@@ -36,6 +36,7 @@ class VCLRSettings(ObjectiveSettings):
     """
 
     makes_encoder: ClassVar[bool] = False
+    deals_batches: ClassVar[bool] = False  # a batch's keys are encoded by another process than its queries (ShuffleBN)
 
     kind: Literal["vclr"] = "vclr"
     network: Literal["resnet50", "resnet101", "resnet152", "tiny"] = "resnet50"
