@@ -1,7 +1,9 @@
 """BMN's losses: boundaries, confidence of pairs, and their overlap with an action.
 
 Source: Lin et al., arXiv:1907.09702, section 4.2: L = L_start + L_end + L_confidence + 10 L_overlap. Classes are
-balanced by weights, overlaps by drawing as many middling and low ones as there are high ones.
+balanced by weights, overlaps by drawing as many middling and low ones as there are high ones. What the paper leaves
+open is as in the code base that VCLR's numbers come from (mmaction2): the weight of a positive entry has a limit, and a
+pair that overlaps no action is no low one.
 
 Letters: B videos, T steps of a sequence.
 """
@@ -19,8 +21,8 @@ CONFIDENT_ABOVE = 0.9
 HIGH_ABOVE, LOW_UP_TO = 0.7, 0.3
 OVERLAP_WEIGHT = 10.0
 
-_LEAST_RATIO = 1.05
-"""Of all entries to positive ones: with nothing but positives the weight of the others would be infinite."""
+_RATIOS = (1.05, 21.0)
+"""Least and greatest of all entries to positive ones: neither sort may weigh without limit where it is rare."""
 
 
 class BmnTargets(NamedTuple):
@@ -70,7 +72,7 @@ class BmnLoss(nn.Module):
 
 
 def balanced_logistic(logits: Tensor, positive: Tensor) -> Tensor:
-    """Mean logistic loss in which positive and other entries weigh one half each, whatever their number.
+    """Mean logistic loss in which positive and other entries weigh one half each, but for very rare ones.
 
     Args:
         logits: any shape.
@@ -79,13 +81,13 @@ def balanced_logistic(logits: Tensor, positive: Tensor) -> Tensor:
     Returns:
         () float. Without a positive entry the weights are as if there was one.
     """
-    ratio = (positive.numel() / positive.sum().clamp(min=1)).clamp(min=_LEAST_RATIO)
+    ratio = (positive.numel() / positive.sum().clamp(min=1)).clamp(*_RATIOS)
     weights = torch.where(positive, 0.5 * ratio, 0.5 * ratio / (ratio - 1))
     return F.binary_cross_entropy_with_logits(logits, positive.to(logits.dtype), weight=weights.to(logits.dtype))
 
 
 def overlap_regression(logits: Tensor, overlaps: Tensor, draws: Tensor) -> Tensor:
-    """Half the mean squared error over all high overlaps and as many drawn middling and low ones.
+    """Half the mean squared error over all high overlaps and as many drawn middling and low ones above 0.
 
     Args:
         logits: any shape; their sigmoid is compared with the overlap.
@@ -95,8 +97,8 @@ def overlap_regression(logits: Tensor, overlaps: Tensor, draws: Tensor) -> Tenso
     Returns:
         () float; 0 if nothing takes part, which is so without a high overlap.
     """
-    high, low = overlaps > HIGH_ABOVE, overlaps <= LOW_UP_TO
-    middling = ~high & ~low
+    high, low = overlaps > HIGH_ABOVE, (overlaps > 0) & (overlaps <= LOW_UP_TO)
+    middling = ~high & (overlaps > LOW_UP_TO)
     taken = high
     for kind in (middling, low):
         taken = taken | (kind & (draws < high.sum() / kind.sum().clamp(min=1)))

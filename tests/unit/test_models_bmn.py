@@ -99,12 +99,18 @@ def test_balanced_logistic_with_one_kind_alone_is_finite(kind: bool) -> None:
     assert torch.isfinite(logits.grad).all()
 
 
+def test_balanced_logistic_bounds_the_weight_of_a_rare_kind() -> None:
+    positive = torch.arange(1000) == 0
+    loss = balanced_logistic(torch.zeros(1000), positive)
+    assert float(loss) == pytest.approx(math.log(2) * (10.5 + 999 * 10.5 / 20) / 1000, rel=1e-6)
+
+
 def test_overlap_regression_draws_as_many_of_each_kind() -> None:
     generator = torch.Generator().manual_seed(0)
-    overlaps = torch.cat([torch.full((50,), 0.9), torch.full((400,), 0.5), torch.full((4000,), 0.1)])
+    overlaps = torch.cat([torch.full((50,), 0.9), torch.full((400,), 0.5), torch.full((4000,), 0.1), torch.zeros(9000)])
     draws = torch.rand(overlaps.shape, generator=generator)
     sizes = []
-    for value in (0.9, 0.5, 0.1):
+    for value in (0.9, 0.5, 0.1):  # an overlap of nothing at all takes no part
         # An error of 1 at one kind only: the loss is half of that kind's share.
         logits = torch.logit(overlaps.clone()).where(overlaps != value, torch.full_like(overlaps, -1e9))
         sizes.append(float(overlap_regression(logits, overlaps, draws)) / (0.5 * value**2))
