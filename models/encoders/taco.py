@@ -88,9 +88,12 @@ class TACoEncoder(TwoWayEncoder):
 
     def encode_video_states(self, features: Tensor, mask: Tensor, *, cls_visible: bool = True) -> Tensor:
         """See `TwoWayEncoder`; there is no [CLS] that could be seen."""
-        windows = pack([rows[real] for rows, real in zip(features, mask, strict=True)])
+        placed = features.new_zeros(*mask.shape, self.config.hidden_size)
+        if not mask.any():
+            return placed
+        windows = pack([rows[real] for rows, real in zip(features, mask, strict=True) if real.any()])
         states, real = unpack(self.window_states(windows), windows)
-        placed = states.new_zeros(*mask.shape, states.shape[2])
+        placed = placed.to(states.dtype)
         placed[mask] = states[real]
         return placed
 

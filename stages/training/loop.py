@@ -81,7 +81,7 @@ def train(task: LoopTask[Any], settings: LoopSettings) -> list[StepRecord]:
         One record a step, those before a resume included.
 
     Raises:
-        ConfigError: the device is missing, or the loss is no longer finite.
+        ConfigError: the device is missing, or the loss or its gradient is no longer finite.
     """
     wanted = settings.optimisation
     device = _device(wanted)
@@ -181,12 +181,15 @@ def _update(
     dealt = wanted.accumulate // (team.size if settings.split == "batches" else 1)
     losses = []
     for number in range(dealt):
-        losses.append(_gradients(task.module, batches.next(), settings, (step, number), dealt))
+        with _autocast(wanted):  # the model may choose the videos of an epoch that begins
+            batch = batches.next()
+        losses.append(_gradients(task.module, batch, settings, (step, number), dealt))
     team.average_gradients(task.module)
     names = ("loss", *losses[0].terms)
     values = _means(losses, team if settings.split == "batches" else ALONE)
-    _check_finite(values[0], step, rate, wanted)
+    _check_finite("loss", values[0], step, rate, wanted)
     norm = _clip(optimiser, wanted.clip_norm)
+    _check_finite("norm of the gradient", norm, step, rate, wanted)
     optimiser.step()
     terms = dict(zip(names[1:], values[1:], strict=True))
     return StepRecord(step=step + 1, loss=values[0], learning_rate=rate, gradient_norm=norm, terms=terms)
@@ -211,10 +214,10 @@ def _means(losses: list[Loss], team: Team) -> list[float]:
     return means
 
 
-def _check_finite(loss: float, step: int, rate: float, wanted: Optimisation) -> None:
-    if not math.isfinite(loss):
+def _check_finite(what: str, value: float, step: int, rate: float, wanted: Optimisation) -> None:
+    if not math.isfinite(value):
         raise ConfigError(
-            f"training diverged: the loss of step {step + 1} of {wanted.steps} is {loss} at learning rate {rate:g}; "
+            f"training diverged: the {what} of step {step + 1} of {wanted.steps} is {value} at learning rate {rate:g}; "
             "lower learning_rate or raise warmup_steps"
         )
 

@@ -296,7 +296,9 @@ def sample_pair(
     centre_caption = int(usable[generator.integers(len(usable))])
     first, last = grow_text(captions, centre_caption, settings, generator)
     tokens = captions.between(first, last)[: settings.kept_text_tokens]
-    low, high = rows_of_span(spans, float(captions.start_s[first]), float(captions.end_s[last]))
+    # Of captions within each other, the last to begin need not be the last to end.
+    end_s = float(captions.end_s[first : last + 1].max())
+    low, high = rows_of_span(spans, float(captions.start_s[first]), end_s)
     if settings.alignment == "exact":
         start, end = aligned_rows(low, high, damaged, settings)
     else:

@@ -160,12 +160,30 @@ def test_an_exact_window_lies_in_the_span_of_its_text(video, seed):
     pair = sample_pair(captions, usable, spans, damaged, exact, np.random.default_rng(seed))
     assert 1 <= pair.end_row - pair.start_row <= exact.max_rows
     assert not damaged[pair.start_row : pair.end_row].any()
-    low, high = rows_of_span(spans, captions.start_s[pair.first_caption], captions.end_s[pair.last_caption])
+    end_s = captions.end_s[pair.first_caption : pair.last_caption + 1].max()
+    low, high = rows_of_span(spans, captions.start_s[pair.first_caption], end_s)
     last = len(spans) - 1
     assert min(low, last) <= pair.start_row
     assert pair.end_row <= max(min(high, last + 1), pair.start_row + 1)
     if not damaged.any() and low < last + 1:
         assert (pair.start_row, pair.end_row) == (low, max(low + 1, min(high, last + 1, low + exact.max_rows)))
+
+
+def test_of_captions_within_each_other_the_window_is_that_of_the_longest():
+    captions = Captions(
+        start_s=np.array([0.0, 5.0]),
+        end_s=np.array([30.0, 8.0]),
+        tokens=np.arange(20, dtype=np.int32),
+        bounds=np.array([0, 5, 20]),
+        narrations=np.arange(2, dtype=np.int32),
+    )
+    spans = np.stack([np.arange(40.0), np.arange(40.0) + 1], axis=1)
+    damaged = np.arange(40) < 12
+    exact = PUBLISHED.model_copy(update={"alignment": "exact", "min_text_tokens": 20})
+    usable = usable_captions(captions, spans, damaged)
+    assert usable.tolist() == [0]
+    pair = sample_pair(captions, usable, spans, damaged, exact, np.random.default_rng(0))
+    assert (pair.first_caption, pair.last_caption, pair.start_row, pair.end_row) == (0, 1, 12, 30)
 
 
 def test_a_draw_depends_on_its_names_only():

@@ -46,6 +46,15 @@ def test_a_window_is_the_mean_of_its_states_and_a_text_its_first(encoder: TACoEn
 
 
 @torch.no_grad()
+def test_a_window_without_a_real_row_has_states_that_mean_nothing(encoder: TACoEncoder) -> None:
+    features, mask = torch.randn(3, 4, 10), torch.tensor([[True] * 4, [False] * 4, [True, False, True, False]])
+    states = encoder.encode_video_states(features, mask)
+    torch.testing.assert_close(states[::2], encoder.encode_video_states(features[::2], mask[::2]))
+    assert states[~mask].count_nonzero() == 0
+    assert encoder.encode_video_states(features, torch.zeros_like(mask)).shape == states.shape
+
+
+@torch.no_grad()
 def test_a_pair_has_the_same_score_whatever_stands_beside_it(encoder: TACoEncoder) -> None:
     windows, texts = pack(WINDOWS), pack(TEXTS)
     states, real = unpack(encoder.window_states(windows), windows, length=9)

@@ -18,6 +18,7 @@ from stages.errors import ConfigError
 from stages.train import Train, TrainConfig, WorkersConfig
 from stages.training.batch_encoder import BatchEncoder, cut_window, mean_states
 from stages.training.choice import EncoderSettings
+from stages.training.objectives.episodes import EpisodesSettings
 from stages.training.row_windows import row_windows
 from stages.training.task import Task
 from stages.training.team import Part
@@ -132,6 +133,8 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
         TrainConfig(objective=objective)
     with pytest.raises(ValidationError, match="is not divided among workers; take 'batches'"):
         TrainConfig(objective=objective, start=tmp_path, workers=WorkersConfig(count=2))
+    with pytest.raises(ValidationError, match="negatives is 31, but 4 frames have 23 other orders"):
+        EpisodesSettings.model_validate({**objective.model_dump(), "num_frames": 4, "negatives": 31})
     (tmp_path / "annotations" / "train.list").unlink()
     with pytest.raises(ConfigError, match=r"\[train.objective\] dataset.train = .*there is no such file"):
         objective.check_files()

@@ -283,6 +283,29 @@ def test_a_loss_that_is_not_finite_is_named():
         fit(Toy(Broken()))
 
 
+def test_a_gradient_that_is_not_finite_is_named():
+    class Steep(Module):
+        def forward(self, batch: Batch) -> Loss:
+            return Loss(total=(super().forward(batch).total * 0.0).sqrt())
+
+    with pytest.raises(ConfigError, match=r"diverged: the norm of the gradient of step 1 of 20 is nan"):
+        fit(Toy(Steep()))
+
+
+def test_an_epoch_begins_in_the_precision_of_the_training():
+    class Watched(Source):
+        def begin_epoch(self, epoch: int) -> None:
+            within_autocast.append(torch.is_autocast_enabled("cpu"))
+            super().begin_epoch(epoch)
+
+    within_autocast: list[bool] = []
+    task = Toy()
+    task.source = Watched()
+    fit(task, optimisation=FEW_STEPS.model_copy(update={"precision": "bfloat16"}))
+    assert within_autocast
+    assert all(within_autocast)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
 def test_a_missing_card_is_named():
     with pytest.raises(ConfigError, match="torch sees no card"):

@@ -116,6 +116,14 @@ def _cross_entropy(scores: list[float], target: int) -> float:
     return float(logits.logsumexp(0) - logits[target])
 
 
+@torch.no_grad()
+def test_a_batch_with_fewer_pairs_than_negatives_takes_all_others(tmp_path: Path) -> None:
+    task = opened(tmp_path, OBJECTIVES["taco"].model_copy(update={"negatives": 8, "batch_videos": 2}))
+    loss = task.module(task.source.batch(0, Part()))
+    assert loss.total.isfinite()
+    assert loss.terms["fusion"] > 0
+
+
 def test_equal_captions_may_be_kept_apart(tmp_path: Path) -> None:
     batch = opened(tmp_path, OBJECTIVES["taco"]).source
     drawn = batch.draw(0)

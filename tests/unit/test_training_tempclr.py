@@ -42,7 +42,7 @@ def test_layer_norms_of_nothing_are_refused() -> None:
 def test_too_few_draws_or_orders_are_refused() -> None:
     with pytest.raises(ValueError, match=r"draws_per_video is 4, but sequence\.windows is 5"):
         TempCLRSettings(sampling=OverlapSampling(draws_per_video=4))
-    with pytest.raises(ValueError, match=r"negatives is 31, but 4 windows have 23 orders"):
+    with pytest.raises(ValueError, match=r"negatives is 31, but 4 windows have 23 other orders"):
         SequenceSettings(windows=4)
 
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stages.datasets.records import Annotations, by_class
 from stages.errors import ConfigError
 from stages.training.objectives.annotated import AnnotatedSettings, RowWindows
 from stages.training.objectives.base import Opening
-from stages.training.objectives.tempclr import AlignmentSettings
+from stages.training.objectives.tempclr import AlignmentSettings, check_orders
 
 if TYPE_CHECKING:
     from stages.training.task import Task
@@ -43,6 +43,13 @@ class EpisodesSettings(AnnotatedSettings):
     negatives: int = Field(default=31, ge=1)
     alignment: AlignmentSettings = AlignmentSettings(method="otam")
     windows: RowWindows = RowWindows()
+
+    @model_validator(mode="after")
+    def _there_are_so_many_orders(self) -> "EpisodesSettings":
+        """Refuse more negatives than the rows of a video have other orders."""
+        if self.weight:
+            check_orders(self.negatives, self.num_frames, "frames")
+        return self
 
     @property
     def items_a_batch(self) -> int:

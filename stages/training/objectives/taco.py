@@ -69,7 +69,7 @@ class TACoSettings(TextVideoSettings):
         words: which words the token loss looks at.
         token_weight: of the token loss.
         fusion_weight: of the fused loss.
-        negatives: K', hard negatives of each text and of each video in the batch.
+        negatives: K', hard negatives of each text and of each video in the batch, or all others of a smaller one.
         temperature: of the sentence and of the token loss.
         symmetric_sentence: add the direction video to text to the sentence loss.
         symmetric_token: the same for the token loss.
@@ -85,8 +85,9 @@ class TACoSettings(TextVideoSettings):
     encoder: TACoSizes = TACoSizes()
     batch_videos: int = Field(default=64, ge=1)
     sampling: OverlapSampling = OverlapSampling(
-        alignment="exact", draws_per_video=1, min_text_tokens=10, max_text_tokens=10, kept_text_tokens=30, max_rows=48
-    )
+        alignment="exact", draws_per_video=1, min_text_tokens=10, max_text_tokens=10, kept_text_tokens=30,
+        max_caption_chars=1000, max_caption_tokens=30, max_rows=48,
+    )  # fmt: skip
     words: WordSettings = WordSettings()
     token_weight: float = Field(default=0.5, ge=0)
     fusion_weight: float = Field(default=1.0, ge=0)

@@ -1,5 +1,6 @@
 """Settings of TempCLR (arXiv:2212.13738)."""
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
@@ -50,12 +51,19 @@ class SequenceSettings(StageConfig):
     @model_validator(mode="after")
     def _there_are_so_many_orders(self) -> "SequenceSettings":
         """Refuse more negatives than a sequence has other orders."""
-        available = 1
-        for factor in range(2, self.windows + 1):
-            available *= factor
-        if self.negatives > available - 1:
-            raise ValueError(f"negatives is {self.negatives}, but {self.windows} windows have {available - 1} orders")
+        check_orders(self.negatives, self.windows, "windows")
         return self
+
+
+def check_orders(negatives: int, length: int, items: str) -> None:
+    """Refuse more shuffled orders than a sequence of `length` items has.
+
+    Raises:
+        ValueError: that is so.
+    """
+    available = math.factorial(length) - 1
+    if negatives > available:
+        raise ValueError(f"negatives is {negatives}, but {length} {items} have {available} other orders")
 
 
 class TempCLRSettings(TextVideoSettings):

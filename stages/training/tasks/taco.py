@@ -137,7 +137,8 @@ class TACoModule(nn.Module):
         packed_weights = pack_tokens(weights, chosen)[0] * kept
         token_scores = self.token.scores(words, states.windows, states.window_mask)
         cheap = cascade_scores(self.sentence.scores(text, video), token_scores, kept)
-        negatives = hard_negatives(cheap, self._settings.negatives, batch.captions)
+        num_negatives = min(self._settings.negatives, len(cheap) - 1)  # a batch of similar videos may be small
+        negatives = hard_negatives(cheap, num_negatives, batch.captions)
         pairs = torch.stack(negatives.pairs(), dim=1)
         own = self._sharers.part.of(len(pairs))
         lengths = states.text_mask.sum(dim=1), states.window_mask.sum(dim=1)
