@@ -61,7 +61,7 @@ def soft_dtw(
 
     Args:
         cost: (B, R, C) float, finite where a pair has a cell; the rest may hold anything, NaN too.
-        num_rows: (B,) int64 in 1..R, real rows of each pair; None means all R. `lengths_of` makes it from a mask.
+        num_rows: (B,) int64 in 1..R, real rows of each pair; None means all R.
         num_columns: (B,) int64 in 1..C.
         gamma: Temperature of the soft minimum, > 0; towards 0 the result tends to the cheapest path's cost.
         method: "lanes" (CPU only), "diagonals" (any device), "auto" takes lanes on the CPU and diagonals elsewhere.
@@ -111,19 +111,6 @@ def soft_dtw_reference(cost: Tensor, gamma: float = GAMMA) -> Tensor:
 def soft_minimum(values: list[Tensor], gamma: float) -> Tensor:
     """-gamma log sum exp(-value / gamma) over tensors of one shape."""
     return -gamma * torch.logsumexp(torch.stack(values) / -gamma, dim=0)
-
-
-def lengths_of(mask: Tensor) -> Tensor:
-    """Turn a mask into lengths: (B, L) bool, True = real and first -> (B,) int64.
-
-    Raises:
-        ValueError: A mask has a gap, or a row without a real item.
-    """
-    lengths = mask.sum(dim=1)
-    packed = torch.arange(mask.shape[1], device=mask.device) < lengths[:, None]
-    if not bool((packed == mask).all()) or bool((lengths < 1).any()):
-        raise ValueError("mask: each row must be True for its first items, at least one, and False for the rest")
-    return lengths
 
 
 def checked_pairs(

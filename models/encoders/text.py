@@ -2,7 +2,7 @@
 
 Source: Xu et al., "VideoCLIP", EMNLP 2021 (arXiv:2109.14084), section 3.1, and the released code. The published
 caption layout has a second [SEP] right after [CLS]; it is for the video tower, takes no position here and must be cut
-out before (`published_captions`).
+out before.
 
 Letters: B captions, L tokens, E hidden width; N tokens of packed captions.
 """
@@ -55,8 +55,3 @@ def packed_caption_states(bert: nn.Module, captions: Packed, *, token_type: int 
     steps = torch.arange(max(captions.lengths), device=captions.values.device)
     positions = first_position + torch.cat([steps[:length].repeat(num) for _, num, length in captions.runs()])
     return run_packed(bert, words(captions.values), captions.runs(), positions, token_type=token_type)
-
-
-def published_captions(captions: Tensor) -> Tensor:
-    """Cut the second token out of the published layout `[CLS] [SEP] w_1 ..`: (B, L) -> (B, L - 1), ids or mask."""
-    return torch.cat([captions[:, :1], captions[:, 2:]], dim=1)

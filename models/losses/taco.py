@@ -48,19 +48,6 @@ class HardNegatives:
         return for_texts, for_videos
 
 
-def inverse_document_frequency(document_frequency: Tensor, num_documents: int, *, least: float = 0.0) -> Tensor:
-    """log(|D| / (1 + df)) of each word, at least `least`: any shape of counts -> the same shape, float32.
-
-    A word that stands in nearly every caption would get a negative weight; the paper does not say what then, we cut.
-
-    Raises:
-        ValueError: `num_documents` is not positive.
-    """
-    if num_documents < 1:
-        raise ValueError(f"idf: got {num_documents} documents, expected at least 1")
-    return (torch.log(torch.tensor(float(num_documents))) - torch.log1p(document_frequency.float())).clamp(min=least)
-
-
 def token_weights(
     idf: Tensor,
     interest_mask: Tensor,

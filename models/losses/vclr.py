@@ -97,7 +97,7 @@ class MomentumQueue(nn.Module):
         """Write keys over the oldest ones, wrapping around.
 
         Call it after the step's backward pass: the losses use the queue as it was before, and autograd still reads it.
-        Across workers the rows are x1 of all ranks, x2 of all ranks, x3 of all ranks (see `key_rows`).
+        Across workers the rows are x1 of all ranks, x2 of all ranks, x3 of all ranks.
 
         Args:
             keys: (M, D); of more than K the last K stay.
@@ -111,11 +111,6 @@ class MomentumQueue(nn.Module):
         places = (self.pointer + torch.arange(len(keys), device=self.memory.device)) % size
         self.memory[places[-size:]] = keys[-size:].to(self.memory)
         self.pointer.copy_((self.pointer + len(keys)) % size)
-
-
-def key_rows(keys: Tensor) -> Tensor:
-    """The order in which inter keys are enqueued: (W, 3, B, D) of W ranks -> (3 W B, D), x1 of all ranks first."""
-    return keys.transpose(0, 1).flatten(0, 2)
 
 
 def queue_logits(query: Tensor, key: Tensor, memory: Tensor, temperature: float = TEMPERATURE) -> Tensor:

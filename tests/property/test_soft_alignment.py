@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.alignment.dtw import dtw_reference
 from models.alignment.soft_diagonals import shear, unshear
-from models.alignment.soft_dtw import Method, SoftDTW, lengths_of, soft_dtw, soft_dtw_reference
+from models.alignment.soft_dtw import Method, SoftDTW, soft_dtw, soft_dtw_reference
 from models.alignment.soft_otam import SoftOTAM, soft_otam, soft_otam_reference
 
 METHODS: tuple[Method, ...] = ("lanes", "diagonals")
@@ -208,14 +208,6 @@ def test_shearing_is_undone() -> None:
     assert sheared.shape == (2, 3, 6)
     assert sheared[0, 2].tolist() == [-1.0, -1.0, *grid[0, 2].tolist()]
     assert torch.equal(unshear(sheared), grid)
-
-
-def test_masks_become_lengths() -> None:
-    mask = torch.tensor([[True, True, False], [True, False, False]])
-    assert lengths_of(mask).tolist() == [2, 1]
-    for bad in (torch.tensor([[True, False, True]]), torch.tensor([[False, False]])):
-        with pytest.raises(ValueError, match="mask"):
-            lengths_of(bad)
 
 
 @pytest.mark.parametrize("fast", [soft_dtw, soft_otam])

@@ -34,7 +34,6 @@ from models.losses.vclr import (
     draw_frame_orders,
     inter_logits,
     intra_logits,
-    key_rows,
     order_features,
     queue_logits,
 )
@@ -284,7 +283,7 @@ def test_point_9_queue_and_shapes_of_the_logits() -> None:
     assert intra_logits(query[0], keys).shape == (2 * num, 2)
     assert queue_logits(query[0], keys[0], memory.memory).shape == (num, 131_073)
     assert torch.nn.Linear(768, 4)(torch.cat([order_features(torch.randn(num, 3, 128))] * 2, dim=1)).shape == (num, 4)
-    memory.enqueue(key_rows(keys[None]))
+    memory.enqueue(keys.flatten(0, 1))
     assert torch.equal(memory.memory[: 3 * num], torch.cat((keys[0], keys[1], keys[2])))
     assert int(memory.pointer) == 3 * num
 

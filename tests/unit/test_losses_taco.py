@@ -1,7 +1,5 @@
 """TACo: idf weights, token and sentence losses against loops, hard negatives, fused candidates, the options."""
 
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +12,6 @@ from models.losses.taco import (
     TokenLoss,
     cascade_scores,
     hard_negatives,
-    inverse_document_frequency,
     pack_tokens,
     token_scores,
     token_weights,
@@ -37,15 +34,6 @@ def video_mask() -> Tensor:
 def weights() -> Tensor:
     interest = torch.arange(P) < torch.tensor([4, 1, 0, 2, 3, 2])[:, None]
     return token_weights(vectors(B, P, seed=9).abs(), interest)
-
-
-def test_idf_by_hand() -> None:
-    found = inverse_document_frequency(torch.tensor([0, 9, 99, 100]), 100)
-    assert found.tolist() == pytest.approx([math.log(100), math.log(10), 0.0, 0.0], abs=1e-6)
-    uncut = inverse_document_frequency(torch.tensor([199]), 100, least=-math.inf)
-    assert uncut.item() == pytest.approx(-math.log(2), abs=1e-6)
-    with pytest.raises(ValueError, match="got 0 documents"):
-        inverse_document_frequency(torch.tensor([1]), 0)
 
 
 def test_weights_sum_to_one_and_subwords_share_their_words() -> None:

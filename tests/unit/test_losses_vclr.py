@@ -14,7 +14,6 @@ from models.losses.vclr import (
     draw_frame_orders,
     inter_logits,
     intra_logits,
-    key_rows,
     order_features,
     queue_logits,
 )
@@ -133,11 +132,6 @@ def test_enqueueing_after_the_backward_pass_is_allowed_and_keys_carry_no_graph()
     ring.enqueue(keys)
     assert not ring.memory.requires_grad
     assert torch.equal(ring.memory[:B], keys)
-
-
-def test_keys_of_all_ranks_lie_frame_by_frame() -> None:
-    ranks = torch.arange(2 * 3 * 2).view(2, 3, 2, 1)  # rank, frame, video
-    assert key_rows(ranks)[:, 0].tolist() == [0, 1, 6, 7, 2, 3, 8, 9, 4, 5, 10, 11]
 
 
 def test_the_order_head_is_normalised_along_either_axis() -> None:
