@@ -1,4 +1,4 @@
-"""How sure a number is: percentile bootstrap over queries, pairs, pairs of several seeds, or weighted units.
+"""How sure a number is: percentile bootstrap over queries, pairs, queries crossed with seeds, or weighted units.
 
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval). Queries are
 resampled as if independent; queries of one video are not quite, so intervals of clip retrieval are a little narrow.

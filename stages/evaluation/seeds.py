@@ -1,7 +1,7 @@
-"""One number from the runs of several seeds: the mean over seeds, the interval over queries or pairs and seeds pooled.
+"""One number from the runs of several seeds: the mean over seeds, and an interval over queries or pairs and seeds.
 
-Reads `ranks.parquet` of each run, nothing else. Pooling takes every (seed, query) or (seed, pair) as one draw, so the
-interval holds both the spread over queries and that over seeds.
+Reads `ranks.parquet` of each run, nothing else. All seeds answer the same queries, and one that is hard is hard for
+every seed: queries and seeds are each drawn whole (`crossed_bootstrap`), so more seeds are no more queries.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from stages.errors import SchemaMismatch
-from stages.evaluation.bootstrap import bootstrap, means
-from stages.evaluation.outcomes import read_ranked
-from stages.evaluation.records import F64
+from stages.evaluation.bootstrap import crossed_bootstrap
+from stages.evaluation.outcomes import of_units, read_ranked
+from stages.evaluation.records import Outcome
 from stages.evaluation.scoring import ProtocolSettings
 
 
@@ -25,10 +25,10 @@ class PooledScore:
         protocol: As in `metrics.json`.
         name: `R@1`, `MRR`, `mean_rank`, `accuracy`, `accuracy_minus_caption_average`.
         value: Mean over seeds.
-        low: Lower end of the pooled interval.
+        low: Lower end of the interval over queries or pairs and seeds.
         high: Upper end.
         per_seed: The value of each seed, in the order given.
-        num_units: Queries or pairs of all seeds together.
+        num_units: Queries or pairs, the same for every seed.
     """
 
     protocol: str
@@ -52,7 +52,7 @@ def pool_seeds(ranks_paths: Sequence[Path], *, settings: ProtocolSettings) -> li
 
     Raises:
         Corrupt: a file is no Parquet table, or holds half a pair.
-        SchemaMismatch: the runs do not hold the same protocols.
+        SchemaMismatch: the runs do not hold the same protocols, or not the same queries.
     """
     runs = [read_ranked(path, settings.ks) for path in ranks_paths]
     for path, run in zip(ranks_paths, runs, strict=True):
@@ -61,20 +61,29 @@ def pool_seeds(ranks_paths: Sequence[Path], *, settings: ProtocolSettings) -> li
                 f"{path} holds {sorted({name for name, _ in run})}, {ranks_paths[0]} holds "
                 f"{sorted({name for name, _ in runs[0]})}: pool runs of one configuration that differ in the seed only"
             )
-    return [_pool(key, [run[key].values for run in runs], settings) for key in runs[0]]
+    return [_pool(key, ranks_paths, [run[key] for run in runs], settings) for key in runs[0]]
 
 
-def _pool(key: tuple[str, str], values: Sequence[F64], settings: ProtocolSettings) -> PooledScore:
+def _pool(
+    key: tuple[str, str], paths: Sequence[Path], seeds: Sequence[Outcome], settings: ProtocolSettings
+) -> PooledScore:
     protocol, name = key
-    per_seed = tuple(float(seed.mean()) for seed in values)
-    pooled = np.concatenate(values)
-    found = bootstrap(pooled, means, rng=settings.generator(f"seeds/{protocol}/{name}"), settings=settings.bootstrap)
+    unit_ids = seeds[0].unit_ids
+    for path, seed in zip(paths, seeds, strict=True):
+        if only_one := sorted(set(seed.unit_ids) ^ set(unit_ids)):
+            raise SchemaMismatch(
+                f"{path} and {paths[0]} measured {protocol} on other queries ({len(only_one)} in one only, such as "
+                f"{only_one[0]!r}): pool runs of one corpus and split that differ in the seed only"
+            )
+    values = np.stack([of_units(seed, unit_ids).values for seed in seeds])
+    rng = settings.generator(f"seeds/{protocol}/{name}")
+    found = crossed_bootstrap(values, rng=rng, settings=settings.bootstrap)
     return PooledScore(
         protocol=protocol,
         name=name,
-        value=float(np.mean(per_seed)),
+        value=found.value,
         low=found.low,
         high=found.high,
-        per_seed=per_seed,
-        num_units=pooled.size,
+        per_seed=tuple(float(seed_mean) for seed_mean in values.mean(axis=1)),
+        num_units=len(unit_ids),
     )

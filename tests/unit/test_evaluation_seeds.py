@@ -30,7 +30,7 @@ def find(pooled: list[PooledScore], protocol: str, name: str) -> PooledScore:
     return score
 
 
-def test_mean_over_seeds_with_an_interval_over_all_pairs(tmp_path: Path) -> None:
+def test_mean_over_seeds_with_an_interval_over_pairs_and_seeds(tmp_path: Path) -> None:
     ranks = {0: [1.0, 1.0, 2.0, 2.0], 1: [1.0, 1.5, 1.0, 2.0]}
     paths = [
         write_rows(
@@ -40,7 +40,7 @@ def test_mean_over_seeds_with_an_interval_over_all_pairs(tmp_path: Path) -> None
         for seed, values in ranks.items()
     ]
     (score,) = pool_seeds(paths, settings=SETTINGS)
-    assert (score.name, score.per_seed, score.value, score.num_units) == ("accuracy", (0.5, 0.625), 0.5625, 4)
+    assert (score.name, score.per_seed, score.value, score.num_units) == ("accuracy", (0.5, 0.625), 0.5625, 2)
     assert 0.0 <= score.low < score.value < score.high <= 1.0
 
 
@@ -60,7 +60,31 @@ def test_pools_what_evaluate_writes(tmp_path: Path) -> None:
         assert score.value == pytest.approx(np.mean(expected))
         assert score.low <= score.value <= score.high
     assert find(pooled, "order_pairs.dtw", "accuracy_minus_caption_average").low > 0
-    assert find(pooled, "paragraph_to_video.dtw", "R@1").num_units == 72
+    assert find(pooled, "paragraph_to_video.dtw", "R@1").num_units == 24
+
+
+def test_one_run_given_several_times_is_no_surer(tmp_path: Path) -> None:
+    rows = [("text_to_window", f"q{number}", 1.0 + number % 2) for number in range(100)]
+    path = write_rows(tmp_path / "a.parquet", rows)
+    width = {}
+    for copies in (1, 4):
+        score = find(pool_seeds([path] * copies, settings=SETTINGS), "text_to_window", "R@1")
+        width[copies] = score.high - score.low
+    assert width[1] == pytest.approx(2 * 1.96 * 0.05, rel=0.1)  # of a share of one half over 100 queries
+    assert width[4] == pytest.approx(width[1], rel=0.1)
+
+
+def test_queries_in_another_order_are_the_same_queries(tmp_path: Path) -> None:
+    rows = [("text_to_window", f"q{number}", float(rank)) for number, rank in enumerate((1, 2, 1, 1, 2))]
+    first, second = write_rows(tmp_path / "a.parquet", rows), write_rows(tmp_path / "b.parquet", rows[::-1])
+    assert pool_seeds([first, second], settings=SETTINGS) == pool_seeds([first, first], settings=SETTINGS)
+
+
+def test_runs_of_different_queries_are_refused(tmp_path: Path) -> None:
+    first = write_rows(tmp_path / "a.parquet", [("text_to_window", "q0", 1.0), ("text_to_window", "q1", 1.0)])
+    second = write_rows(tmp_path / "b.parquet", [("text_to_window", "q0", 1.0)])
+    with pytest.raises(SchemaMismatch, match="on other queries \\(1 in one only, such as 'q1'\\)"):
+        pool_seeds([first, second], settings=SETTINGS)
 
 
 def test_runs_of_different_protocols_are_refused(tmp_path: Path) -> None:

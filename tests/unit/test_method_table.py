@@ -94,7 +94,7 @@ def test_the_command_sets_methods_side_by_side(trained: SmallRun) -> None:
         assert cell["protocol"] == key[0]
         assert cell["per_seed"] == pytest.approx(same["per_seed"])
         assert cell["score"]["value"] == pytest.approx(same["value"])
-        assert cell["num_queries"] * len(SEEDS) == same["num_units"]
+        assert cell["num_queries"] == same["num_units"]
     for cell, base in zip(ten["cells"], four["cells"], strict=True):
         assert base["above"] is None
         assert cell["above"]["value"] == pytest.approx(cell["score"]["value"] - base["score"]["value"])
