@@ -111,8 +111,9 @@ class Evaluate(Stage):
     ivf: IvfSettings | None = None
 
     name: ClassVar[str] = "evaluate"
-    # 2: published rules, baselines, pictures; 3: a curve of each term of the loss; 4: means at unit length
-    version: ClassVar[int] = 4
+    # 2: published rules, baselines, pictures; 3: a curve of each term of the loss; 4: means at unit length;
+    # 5: what a checkpoint's start and frozen weights were trained on, or that nobody says
+    version: ClassVar[int] = 5
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -241,7 +242,7 @@ class EvaluateWorker:
         from stages.evaluation.fitting.workspace import Workspace
         from stages.evaluation.reading import trained_videos
 
-        def trained_on(random_weights: bool) -> frozenset[str] | None:
+        def trained_on(random_weights: bool) -> frozenset[str]:
             return trained_videos(self._artifacts.get("checkpoint"), unit.payload, random_weights=random_weights)
 
         tools = BenchmarkTools(

@@ -22,6 +22,7 @@ from stages.training.history import HISTORY, history_table, mean_terms
 from stages.training.objectives import Objective, VideoCLIPSettings
 from stages.training.objectives.base import Opening, TrainSplit
 from stages.training.optimisation import Optimisation
+from stages.training.trained_on import TRAINED_ON, with_start
 
 if TYPE_CHECKING:
     from stages.training.checkpoints import StepRecord
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 2
 RUN = "run"
-TRAINED_ON = "trained_on.txt"
 _CHANGES_NO_BYTES = {
     "objective", "splits", "holdout_fraction", "holdout_seed", "start", "tokenizer", "checkpoint_every", "readers",
 }  # fmt: skip
@@ -258,27 +258,28 @@ class TrainWorker:
         return train(task, settings)
 
     def _write(self, task: "Task[Any]", history: "Sequence[StepRecord]", out: Out) -> None:
-        """Write what was trained file by file, the history, and which videos were trained on."""
+        """Write what was trained file by file, the history, and which videos it has seen, its start's included."""
         from stages.training.loop import fixed_arithmetic
 
         folder = out.scratch_dir("checkpoint") / "trained"
         folder.mkdir(exist_ok=True)
-        trained_on = "".join(f"{video_id}\n" for video_id in task.video_ids).encode()
+        own = "".join(f"{video_id}\n" for video_id in task.video_ids).encode()
+        trained_on = with_start(task.video_ids, self._config.start)
         training = {
             "objective": self._config.objective.kind,
             "steps": len(history),
             "num_videos": len(task.video_ids),
-            "videos_xxh3_128": hash_bytes(trained_on),
+            "videos_xxh3_128": hash_bytes(own),
             **task.facts,
         }
         with fixed_arithmetic(self._config.optimisation.threads):
             task.save(folder, training)
-        (folder / TRAINED_ON).write_bytes(trained_on)
+        (folder / TRAINED_ON).write_text("".join(f"{video_id}\n" for video_id in trained_on))
         for path in sorted(folder.iterdir()):
             with out.create("checkpoint", path.name) as file:
                 file.write(path.read_bytes())
         write_table(out.create("checkpoint", HISTORY), history_table(history))
-        info = {**training, "train_videos": list(task.video_ids), "final_loss": history[-1].loss}
+        info = {**training, "train_videos": trained_on, "final_loss": history[-1].loss}
         out.describe("checkpoint", {**info, "mean_terms": mean_terms(history)})
 
 

@@ -20,6 +20,7 @@ from stages.evaluation.scoring import ProtocolSettings
 from stages.media.thumbnail_reader import Thumbnails
 from stages.training.batch_encoder import OpenedEncoder
 from stages.training.choice import EncoderSettings, describe_features
+from stages.training.trained_on import UNRECORDED
 
 _FEATURES = "features."
 
@@ -33,14 +34,14 @@ class BenchmarkTools:
         open_encoder: opens the run's encoder; called only for a protocol that asks for one.
         encoder_settings: how it is fed.
         trained_on: manifest ids of the videos that the encoder was trained on, given whether its weights are random;
-            None if nobody says.
+            UNRECORDED among them if nobody wrote down all.
         workspace: of protocols that fit something.
     """
 
     artifacts: Mapping[str, Artifact]
     open_encoder: Callable[[], OpenedEncoder]
     encoder_settings: EncoderSettings
-    trained_on: Callable[[bool], frozenset[str] | None]
+    trained_on: Callable[[bool], frozenset[str]]
     workspace: Workspace
 
 
@@ -105,8 +106,8 @@ def _content(
 ) -> ReportContent:
     results = _run(benchmark, material, settings)
     encoder = benchmark.protocol.encoder_facts() or _encoder_facts(material)
-    trained = tools.trained_on(encoder.random_weights) if material.encoder else frozenset()
-    seen = tuple(source_id for source_id, video_id in found.joined.video_ids.items() if video_id in (trained or ()))
+    trained = tools.trained_on(encoder.random_weights) if material.encoder else _trained_frozen(encoder)
+    seen = tuple(source_id for source_id, video_id in found.joined.video_ids.items() if video_id in trained)
     return ReportContent(
         subject=Subject(
             title=f"{benchmark.name}: {found.annotations.name}",
@@ -116,7 +117,7 @@ def _content(
             num_videos=len(found.joined.video_ids),
             missing=found.joined.missing,
             trained_on=seen,
-            training_known=trained is not None,
+            training_known=UNRECORDED not in trained,
         ),
         results=results,
         settings=settings,
@@ -140,6 +141,11 @@ def _encoder_facts(material: Material) -> EncoderFacts:
     return EncoderFacts(
         description="none: frozen features alone", random_weights=random, features=features, normalised=False
     )
+
+
+def _trained_frozen(encoder: EncoderFacts) -> frozenset[str]:
+    """Videos that frozen weights have seen: nobody says what trained ones did."""
+    return frozenset(() if encoder.random_weights else (UNRECORDED,))
 
 
 def _is_features(label: str) -> bool:

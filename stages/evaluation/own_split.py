@@ -12,9 +12,7 @@ from stages.contract import StageConfig
 from stages.datasets.splits import TEST, holdout_split, read_splits
 from stages.errors import ConfigError
 from stages.training.choice import EncoderChoice
-
-TRAINED_ON = "trained_on.txt"
-"""In a checkpoint's folder: the videos that it was trained on, one id a line."""
+from stages.training.trained_on import read_trained_on
 
 _HASH_DIGITS = 12
 
@@ -59,11 +57,9 @@ def choose_videos(config: OwnSplitConfig, videos: Sequence[Video]) -> dict[str, 
 
 
 def given_training(encoder: EncoderChoice) -> dict[str, Any]:
-    """Return which videos a given checkpoint was trained on: `given_checkpoint`, and `trained_on` or None."""
+    """Return which videos a given checkpoint was trained on, as `trained_on`; None without such a checkpoint."""
     given = Path(encoder.path) if encoder.kind == "dual" and encoder.path else None
-    listed = given and given / TRAINED_ON
-    trained_on = listed.read_text().split() if listed and listed.is_file() else None
-    return {"given_checkpoint": given is not None, "trained_on": trained_on}
+    return {"trained_on": given and read_trained_on(given)}
 
 
 def _hold_out(config: OwnSplitConfig, videos: Sequence[Video]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from stages.evaluation.assembly import TimedVectors, assemble_videos
 from stages.evaluation.records import EncoderFacts, EvaluationSet
 from stages.evaluation.report import FailureCount, Provenance
 from stages.training.embedding_tables import NARRATIONS, NARRATIONS_SCHEMA, WINDOWS, WINDOWS_SCHEMA
+from stages.training.trained_on import UNRECORDED
 
 EMBEDDINGS_SCHEMA = 1
 TRAIN_VIDEOS = "train_videos"
-"""Key of a checkpoint's commit record: the ids of the videos that it was trained on."""
+"""Key of a checkpoint's commit record: what its `trained_on.txt` holds."""
 
 _ENCODER = ("description", "random_weights", "features", "normalised")
 
@@ -56,8 +57,8 @@ def read_evaluation_set(
         pairs={pair: (ids[0], ids[1]) for pair, ids in chosen["pairs"].items()},
         without_features=tuple(video_id for video_id in video_ids if video_id not in shown),
         without_narrations=tuple(video_id for video_id in video_ids if video_id in shown and video_id not in told),
-        trained_on=tuple(video_id for video_id in video_ids if video_id in (trained or ())),
-        training_known=trained is not None,
+        trained_on=tuple(video_id for video_id in video_ids if video_id in trained),
+        training_known=UNRECORDED not in trained,
     )
 
 
@@ -114,22 +115,20 @@ def sections_of(artifacts: Mapping[str, Artifact]) -> list[Section]:
     ]
 
 
-def trained_videos(
-    checkpoint: Artifact | None, given: Mapping[str, Any], *, random_weights: bool
-) -> frozenset[str] | None:
-    """Videos that the encoder was trained on; None if nobody says, as of weights that others trained.
+def trained_videos(checkpoint: Artifact | None, given: Mapping[str, Any], *, random_weights: bool) -> frozenset[str]:
+    """Videos that the encoder was trained on; UNRECORDED among them if there are others that nobody wrote down.
 
     Args:
         checkpoint: the encoder that this run trained, if it did.
-        given: what a checkpoint of the user's says of itself: `trained_on` and `given_checkpoint`.
+        given: `trained_on`: what a checkpoint of the user's says of itself, None without one.
         random_weights: whether the encoder's weights were never trained.
     """
     if checkpoint is not None:
-        known = [record.info[TRAIN_VIDEOS] for record in checkpoint.records if TRAIN_VIDEOS in record.info]
-        return frozenset(video_id for video_ids in known for video_id in video_ids) if known else None
+        listed = (record.info.get(TRAIN_VIDEOS, (UNRECORDED,)) for record in checkpoint.records)
+        return frozenset(video_id for video_ids in listed for video_id in video_ids)
     if given["trained_on"] is not None:
         return frozenset(given["trained_on"])
-    return frozenset() if random_weights and not given["given_checkpoint"] else None
+    return frozenset(() if random_weights else (UNRECORDED,))
 
 
 def _read_timed(embeddings: Artifact, name: str, id_column: str, wanted: set[str]) -> TimedVectors:

@@ -76,7 +76,7 @@ class Subject:
         missing: Ids of videos of the split that could not be measured, by what they lack.
         lacking: Ids of measured videos that lack something, by what it is.
         trained_on: Measured videos that the encoder was trained on.
-        training_known: False if nobody recorded what the encoder was trained on.
+        training_known: False if it was trained on others, too, that nobody recorded.
     """
 
     title: str
@@ -93,9 +93,10 @@ class Subject:
     @property
     def training_note(self) -> str:
         """Whether the encoder has seen the measured videos in training."""
-        if not self.training_known:
-            return "unknown"
-        return f"yes, on {len(self.trained_on)} of {self.num_videos} videos" if self.trained_on else "no"
+        if self.trained_on:
+            least = "" if self.training_known else "at least "
+            return f"yes, on {least}{len(self.trained_on)} of {self.num_videos} videos"
+        return "no" if self.training_known else "unknown"
 
 
 class PairScorer(Protocol):
@@ -122,7 +123,7 @@ class EvaluationSet:
         without_features: Videos of the split that have no window.
         without_narrations: Videos of the split that have windows and no narration.
         trained_on: Videos of the split that the encoder was trained on.
-        training_known: False if nobody recorded what the encoder was trained on.
+        training_known: False if it was trained on others, too, that nobody recorded.
         fused: Scores windows again, if the encoder reads a sentence and a window together.
     """
 

@@ -181,6 +181,9 @@ def test_the_page_names_the_backbone_and_its_random_weights(measured: Outcome) -
     metrics = metrics_of(measured, "resnet-probe")
     assert metrics["encoder"]["random_weights"] is True
     assert metrics["encoder"]["features"] == "resnet preset resnet, weights random:seed=0"
+    assert metrics["protocols"]["linear_probe"]["trained_on_these_videos"] == "no"
+    trained = metrics_of(measured, "clip-probe")["protocols"]["linear_probe"]
+    assert trained["trained_on_these_videos"] == "unknown"  # nobody says what frozen weights have seen
     page = measured.artifacts["evaluation"].path_in("resnet-probe", "report.html").read_text()
     assert "majority class" in page
     assert "random" in page

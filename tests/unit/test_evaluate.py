@@ -270,6 +270,8 @@ def test_says_which_measured_videos_were_trained_on(tmp_path: Path, splits: Path
     assert metrics_of(seen)["protocols"]["text_to_window"]["trained_on_these_videos"] == "yes, on 1 of 6 videos"
     silent = run(tmp_path / "b", splits=splits)
     assert metrics_of(silent)["protocols"]["text_to_window"]["trained_on_these_videos"] == "unknown"
+    others = run(tmp_path / "c", trained_on=("*", "video003a"), splits=splits)
+    assert metrics_of(others)["protocols"]["text_to_window"]["trained_on_these_videos"] == "unknown"
 
 
 def test_says_what_a_given_encoder_was_trained_on_if_it_knows(tmp_path: Path, splits: Path) -> None:

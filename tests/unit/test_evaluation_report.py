@@ -137,6 +137,8 @@ def test_training_note() -> None:
     assert subject.training_note == "no"
     assert replace(subject, trained_on=("video000a",)).training_note == "yes, on 1 of 8 videos"
     assert replace(subject, training_known=False).training_note == "unknown"
+    some = replace(subject, training_known=False, trained_on=("video000a",))
+    assert some.training_note == "yes, on at least 1 of 8 videos"
 
 
 def test_examples_leave_out_what_is_too_large_to_draw(monkeypatch: pytest.MonkeyPatch) -> None:

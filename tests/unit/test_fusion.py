@@ -117,7 +117,7 @@ def test_the_bundle_scores_its_best_moments_again(embedded: Inputs, reranker: Fu
 @pytest.mark.parametrize("most", [0, 7])
 def test_evaluate_ranks_all_windows_or_the_best(embedded: Inputs, encoder: DualJoint, most: int) -> None:
     video_ids = [f"v{i:02d}" for i in range(12, 20)]
-    chosen = {"video_ids": video_ids, "pairs": {}, "source": "test", "trained_on": None, "given_checkpoint": False}
+    chosen = {"video_ids": video_ids, "pairs": {}, "source": "test", "trained_on": None}
     evaluation = read_evaluation_set(embedded["embeddings"], embedded["checkpoint"], chosen, "test")
     plain = measure(evaluation, ProtocolSettings())
     assert "text_to_window.fused" not in [result.name for result in plain]

@@ -1,7 +1,9 @@
 """train: what it refuses, what decides its identity, what it writes, and that a kill changes nothing."""
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,13 +15,14 @@ from models.encoders.checkpoint import load_dual
 from stages.artifacts.records import CommitRecord
 from stages.contract import Inputs
 from stages.errors import ConfigError
-from stages.train import TRAINED_ON, Train, TrainConfig, WorkersConfig
+from stages.train import Train, TrainConfig, WorkersConfig
 from stages.training.history import HISTORY
 from stages.training.objectives import VCLRSettings, VideoCLIPSettings
 from stages.training.opening import encoder_dir
 from stages.training.optimisation import Optimisation
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
+from stages.training.trained_on import TRAINED_ON, UNRECORDED, read_trained_on
 from tests.training_samples import STEPS, do, make_inputs
 
 OBJECTIVE = VideoCLIPSettings(
@@ -67,6 +70,36 @@ def test_it_learns_and_writes_a_checkpoint_that_opens(tmp_path):
     assert facts["training"]["num_videos"] == len(record.info["train_videos"]) == record.num_inputs
     trained_on = artifact.path(record.file(TRAINED_ON)).read_text().split()
     assert trained_on == list(record.info["train_videos"]) == sorted(trained_on)
+
+
+def test_what_the_start_has_seen_counts_as_trained_on(tmp_path):
+    """Three trainings, each from the one before, on halves of the videos; the list of the second is then taken away."""
+    inputs, splits = make_inputs(tmp_path), tmp_path / "splits.csv"
+    once = SMALL.optimisation.model_copy(update={"steps": 1})
+
+    def train(names: range, start: Path | None) -> list[str]:
+        splits.write_text("video,split,pair\n" + "".join(f"v{i:02d},train,\n" for i in names))
+        config = SMALL.model_copy(update={"splits": splits, "start": start, "optimisation": once})
+        artifact, _ = do(Train(config), inputs)
+        folder = tmp_path / f"after {names}"
+        with encoder_dir(artifact) as made:
+            shutil.copytree(made, folder)
+        (folder / TRAINED_ON).write_bytes(artifact.paths(TRAINED_ON)[0].read_bytes())
+        assert artifact.records[0].info["train_videos"] == read_trained_on(folder)
+        assert artifact.records[0].info["num_videos"] == len(names)
+        return read_trained_on(folder)
+
+    first, second = range(8), range(8, 16)
+    assert train(first, None) == [f"v{i:02d}" for i in first]
+    assert train(second, tmp_path / f"after {first}") == [f"v{i:02d}" for i in range(16)]
+    (tmp_path / f"after {second}" / TRAINED_ON).unlink()
+    assert train(range(20), tmp_path / f"after {second}") == [UNRECORDED, *(f"v{i:02d}" for i in range(20))]
+    assert train(range(9), tmp_path / f"after {range(20)}") == [UNRECORDED, *(f"v{i:02d}" for i in range(20))]
+
+
+def test_nobody_says_what_a_published_file_has_seen(tmp_path):
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    assert read_trained_on(tmp_path / "checkpoint.pt") == [UNRECORDED]
 
 
 def test_held_out_videos_are_not_trained_on(tmp_path):
