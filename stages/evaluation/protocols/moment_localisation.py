@@ -64,7 +64,8 @@ def moment_localisation(
         source_id: encoder.first_states(source_id, num_rows=config.max_rows, cls_visible=config.cls_visible)
         for source_id in dict.fromkeys(moment.source_id for moment in described)
     }
-    moments = [moment for moment in described if states[moment.source_id].real.any()]
+    shown = {source_id for source_id, video in states.items() if _shows_a_segment(video)}
+    moments = [moment for moment in described if moment.source_id in shown]
     missing = {"descriptions_of_damaged_videos": len(described) - len(moments)}
     if not moments:
         return [definition.result(not_evaluated="no description is about a video with features", missing=missing)]
@@ -104,6 +105,11 @@ def published_ranks(video: RowStates, text: F32) -> RankedSegments:
     ranks = np.full(len(SEGMENTS), np.inf)
     ranks[order] = np.arange(1, len(order) + 1)
     return RankedSegments(ranks=ranks, first=SEGMENTS[order[0]])
+
+
+def _shows_a_segment(video: RowStates) -> bool:
+    """Whether any segment has an intact row; rows behind the last chunk are in none."""
+    return any(bool(video.real[rows].any()) for rows in _rows_of_segments(video))
 
 
 def _rows_of_segments(video: RowStates) -> list[slice]:
