@@ -20,6 +20,9 @@ from stages.retrieval.ivf_build import build_ivf
 from stages.retrieval.search import MAX_CANDIDATES, nearest_owners, nominate
 from stages.retrieval.vectors import VectorIndex
 
+_BLOCK_CELLS = 4_000_000
+"""Rows that searches answer with at once: a run's index may hold many times the rows of a gallery."""
+
 
 class ApproximateIndex(Protocol):
     """An index that does not look at everything."""
@@ -118,13 +121,16 @@ def _for_gallery(settings: IvfSettings, num_items: int) -> IvfSettings:
 
 def _found(index: VectorIndex, queries: F32, column_of: NDArray[np.int64], num_columns: int) -> ScoreRows:
     """Scores of what a search meets; `column_of` says where a row of the index stands in the gallery, -1 nowhere."""
+    block = max(1, _BLOCK_CELLS // max(1, index.num_rows))
 
     def score_rows(rows: slice) -> NDArray[np.float32]:
-        found, met = index.search(queries[rows], index.num_rows)
-        scores = np.full((len(found), num_columns), -np.inf, np.float32)
-        columns = np.where(met >= 0, column_of[met], -1)
-        query, place = np.nonzero(columns >= 0)
-        scores[query, columns[query, place]] = found[query, place]
+        asked = queries[rows]
+        scores = np.full((len(asked), num_columns), -np.inf, np.float32)
+        for start in range(0, len(asked), block):
+            found, met = index.search(asked[start : start + block], index.num_rows)
+            columns = np.where(met >= 0, column_of[met], -1)
+            query, place = np.nonzero(columns >= 0)
+            scores[start + query, columns[query, place]] = found[query, place]
         return scores
 
     return score_rows

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stages.evaluation import approximate
 from stages.evaluation.approximate import IndexOfGallery, IndexOfRun
 from stages.evaluation.own_set import measure
 from stages.evaluation.scoring import ProtocolSettings
 from stages.retrieval.ivf import IvfSettings
+from stages.retrieval.ivf_build import build_ivf
+from stages.retrieval.vectors import VectorIndex
 from tests.benchmark_samples import CorpusConfig, SmallBenchmarks, metrics_of
 from tests.evaluation_samples import make_set
 from tests.small_run import SmallRun, copy_run
@@ -32,6 +35,32 @@ def test_all_lists_find_everything_and_one_list_loses_what_lies_elsewhere() -> N
     met = np.isfinite(found)
     assert 0.02 < met.mean() < 0.4
     np.testing.assert_allclose(found[met], exact[10:30][met], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("cells", [400, 1000, 3])
+def test_no_search_answers_with_more_rows_than_may_stand_at_once(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gallery of 40 in an index of 400: the searches are as small as the index asks, their scores the same."""
+    rng = np.random.default_rng(1)
+    vectors = rng.standard_normal((400, 16)).astype(np.float32)
+    queries = rng.standard_normal((7, 16)).astype(np.float32)
+    index, _ = build_ivf(vectors, [f"w{row}" for row in range(400)], IvfSettings(nlist=8, nprobe=3, target_recall=0.0))
+    columns = np.full(400, -1)
+    columns[rng.permutation(400)[:40]] = np.arange(40)
+    whole = approximate._found(index, queries, columns, 40)(slice(0, 7))
+    answered: list[int] = []
+
+    class Counted(VectorIndex):
+        def search(self, queries, k, without=range(0)):
+            found = super().search(queries, k, without)
+            answered.append(found[0].size)
+            return found
+
+    monkeypatch.setattr(approximate, "_BLOCK_CELLS", cells)
+    counted = Counted(index._index, index.nprobe)
+    np.testing.assert_array_equal(approximate._found(counted, queries, columns, 40)(slice(0, 7)), whole)
+    assert max(answered) <= max(cells, 400)
+    assert sum(answered) == 7 * 400
+    assert 0 < np.isfinite(whole).mean() < 1
 
 
 def test_an_index_offers_the_videos_whose_windows_are_nearest() -> None:
