@@ -235,7 +235,7 @@ def render(config: RunConfig, on_video: Callable[[int, int], None]) -> dict[str,
 
 
 def compare_evaluations(first: Path, second: Path) -> "tuple[list[Difference], float]":
-    """Compare two evaluations, each of a configuration, a store or one run, with the first's cut-offs and bootstrap.
+    """Compare two evaluations, each of a configuration, a store or one run, with the first's bootstrap.
 
     Returns:
         The differences, and the confidence of their intervals.

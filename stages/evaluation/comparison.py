@@ -4,17 +4,16 @@ Paired bootstrap over the shared queries, pairs, videos or questions: both runs 
 hard for both cancels out. Source: Efron and Tibshirani, 1993, chapter 13; the paired design as in Koehn, EMNLP 2004.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from stages.artifacts.sealed import Artifact
 from stages.errors import ConfigError
 from stages.evaluation.bootstrap import outcome_value, paired_outcome_bootstrap
-from stages.evaluation.layout import OUTCOMES, RANKS
 from stages.evaluation.numbers import FACTS, is_minor, label_of, write_number
 from stages.evaluation.numbers import RANKS as BETTER_LOW
-from stages.evaluation.outcomes import Key, of_units, read_measured, read_ranked
+from stages.evaluation.outcomes import Key, of_units, read_unit
 from stages.evaluation.records import Outcome
 from stages.evaluation.scoring import ProtocolSettings
 
@@ -34,6 +33,8 @@ class Difference:
         high: Upper end.
         num_shared: queries, pairs, videos or questions that both measured.
         num_only_one: those that only one of them did.
+        first_gallery: items among which the first run ranked each query; 0 where nothing was ranked.
+        second_gallery: the second; if it is another number, the run with fewer had it easier.
     """
 
     unit: str
@@ -46,6 +47,8 @@ class Difference:
     high: float
     num_shared: int
     num_only_one: int
+    first_gallery: int = 0
+    second_gallery: int = 0
 
     @property
     def is_sure(self) -> bool:
@@ -71,7 +74,7 @@ def compare_runs(first: Artifact, second: Artifact, settings: ProtocolSettings) 
     Args:
         first: a sealed `evaluation`.
         second: another one.
-        settings: cut-offs and bootstrap.
+        settings: bootstrap; cut-offs are those that both were measured by.
 
     Returns:
         One difference for each metric of each protocol of each unit that both have, in the order of the first.
@@ -98,6 +101,11 @@ def comparison_lines(differences: list[Difference], confidence: float) -> list[s
             continue
         if (head := f"{found.unit}: {found.protocol}") != above:
             lines.append(f"{head} ({found.num_shared} shared, {found.num_only_one} in one run only)")
+            if found.first_gallery != found.second_gallery:
+                lines.append(
+                    f"  warning: ranked among {found.first_gallery} items and among {found.second_gallery}: fewer are "
+                    "easier, so the differences are not the runs' alone"
+                )
             above = head
         first, second = (write_number(found.metric, value) for value in (found.first, found.second))
         interval = f"{confidence:.0%} {_signed(found, found.low)} to {_signed(found, found.high)}"
@@ -114,15 +122,10 @@ def _signed(found: Difference, value: float) -> str:
 
 
 def _of_unit(unit_id: str, first: Artifact, second: Artifact, settings: ProtocolSettings) -> Iterator[Difference]:
-    one, other = (_outcomes(artifact, unit_id, settings) for artifact in (first, second))
+    one, other = (read_unit(artifact, unit_id) for artifact in (first, second))
     for key, outcome in one.items():
         if key in other and (found := _compare(unit_id, key, (outcome, other[key]), settings)):
             yield found
-
-
-def _outcomes(artifact: Artifact, unit_id: str, settings: ProtocolSettings) -> Mapping[Key, Outcome]:
-    ranked = read_ranked(artifact.path_in(unit_id, RANKS), settings.ks)
-    return ranked | read_measured(artifact.path_in(unit_id, OUTCOMES))
 
 
 def _compare(unit_id: str, key: Key, pair: tuple[Outcome, Outcome], settings: ProtocolSettings) -> Difference | None:
@@ -145,4 +148,6 @@ def _compare(unit_id: str, key: Key, pair: tuple[Outcome, Outcome], settings: Pr
         high=found.high,
         num_shared=len(shared),
         num_only_one=len(pair[0].unit_ids) + len(pair[1].unit_ids) - 2 * len(shared),
+        first_gallery=first.gallery_size,
+        second_gallery=second.gallery_size,
     )

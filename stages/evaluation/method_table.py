@@ -13,10 +13,9 @@ import numpy as np
 from stages.artifacts.sealed import Artifact
 from stages.errors import ConfigError
 from stages.evaluation.bootstrap import Estimate, crossed_bootstrap
-from stages.evaluation.layout import OUTCOMES, RANKS
 from stages.evaluation.method_table_config import ColumnConfig, MethodConfig, TableConfig
 from stages.evaluation.numbers import write_number
-from stages.evaluation.outcomes import Key, of_units, read_measured, read_ranked
+from stages.evaluation.outcomes import Key, of_units, read_unit
 from stages.evaluation.records import F64, Outcome
 from stages.evaluation.scoring import ProtocolSettings
 
@@ -78,25 +77,25 @@ def measure_methods(
     Args:
         config: the table.
         runs: of each method by its name, one sealed `evaluation` a seed, all in the same order of seeds.
-        settings: cut-offs and bootstrap.
+        settings: bootstrap; cut-offs are those that each was measured by.
 
     Raises:
-        ConfigError: an evaluation did not measure what a column names, or not on the queries of the others.
+        ConfigError: an evaluation did not measure what a column names, or not on the queries of the others and among
+            as many items; or it is no plain mean over queries.
         Corrupt: a table cannot be read.
     """
-    found = {name: [_outcomes(artifact, settings) for artifact in artifacts] for name, artifacts in runs.items()}
+    found = {name: [_outcomes(artifact) for artifact in artifacts] for name, artifacts in runs.items()}
     cells = tuple(
         tuple(_cell(method, column, found, settings) for column in config.columns) for method in config.methods
     )
     return MethodTable(config=config, cells=cells, confidence=settings.bootstrap.confidence)
 
 
-def _outcomes(artifact: Artifact, settings: ProtocolSettings) -> Mapping[Key, Outcome]:
+def _outcomes(artifact: Artifact) -> Mapping[Key, Outcome]:
     """Of all units; what two units measure alike is that of the later one."""
     merged: dict[Key, Outcome] = {}
     for unit_id in artifact.description.units:
-        merged |= read_ranked(artifact.path_in(unit_id, RANKS), settings.ks)
-        merged |= read_measured(artifact.path_in(unit_id, OUTCOMES))
+        merged |= read_unit(artifact, unit_id)
     return merged
 
 
@@ -106,12 +105,14 @@ def _cell(
     found: Mapping[str, Sequence[Mapping[Key, Outcome]]],
     settings: ProtocolSettings,
 ) -> Cell:
-    protocol, unit_ids, values = _values(method.name, column, found[method.name], None)
+    protocol, measured = _measured(method.name, column, found[method.name])
+    values = _values(method.name, measured, measured[0])
     seed = f"{method.name}/{column.label}"
     score = crossed_bootstrap(values, rng=settings.generator(seed), settings=settings.bootstrap)
     above = None
     if method.baseline is not None:
-        _, _, baseline = _values(method.baseline, column, found[method.baseline], unit_ids)
+        _, theirs = _measured(method.baseline, column, found[method.baseline])
+        baseline = _values(method.baseline, theirs, measured[0])
         rng = settings.generator(f"{seed}/{method.baseline}")
         above = crossed_bootstrap(values - baseline, rng=rng, settings=settings.bootstrap)
     return Cell(
@@ -123,21 +124,39 @@ def _cell(
     )
 
 
-def _values(
-    name: str, column: ColumnConfig, seeds: Sequence[Mapping[Key, Outcome]], unit_ids: Sequence[str] | None
-) -> tuple[str, Sequence[str], F64]:
-    """The protocol that is read, its queries, and (S, N) values."""
+def _measured(name: str, column: ColumnConfig, seeds: Sequence[Mapping[Key, Outcome]]) -> tuple[str, Sequence[Outcome]]:
+    """The protocol that is read, and what each seed measured by it."""
     measured = [protocol for protocol in column.protocols if all((protocol, column.metric) in seed for seed in seeds)]
     if not measured:
         raise ConfigError(
             f"{name} has not measured {column.metric} of {' or '.join(column.protocols)} with every seed; known are "
             f"{', '.join(sorted({'/'.join(key) for seed in seeds for key in seed}))}"
         )
-    outcomes = [seed[measured[0], column.metric] for seed in seeds]
-    unit_ids = outcomes[0].unit_ids if unit_ids is None else unit_ids
-    if any(sorted(outcome.unit_ids) != sorted(unit_ids) for outcome in outcomes):
-        raise ConfigError(f"{name}: {measured[0]} was measured on other queries; compare runs of one corpus and split")
-    return measured[0], unit_ids, np.stack([of_units(outcome, unit_ids).values for outcome in outcomes])
+    return measured[0], [seed[measured[0], column.metric] for seed in seeds]
+
+
+def _values(name: str, seeds: Sequence[Outcome], like: Outcome) -> F64:
+    """(S, N) values of each seed, by the queries of another outcome.
+
+    Raises:
+        ConfigError: they are of other queries or galleries, or weighted or grouped, of which a table knows nothing.
+    """
+    for outcome in seeds:
+        if sorted(outcome.unit_ids) != sorted(like.unit_ids):
+            raise ConfigError(
+                f"{name}: {outcome.metric} was measured on other queries; compare runs of one corpus and split"
+            )
+        if outcome.gallery_size != like.gallery_size:
+            raise ConfigError(
+                f"{name}: {outcome.metric} was measured among {outcome.gallery_size} items, elsewhere among "
+                f"{like.gallery_size}; compare runs that embed and measure alike"
+            )
+        if np.unique(outcome.weights).size > 1 or len(set(outcome.groups)) > 1:
+            raise ConfigError(
+                f"{name}: {outcome.metric} is a weighted mean, or one over groups, and a table takes plain means over "
+                "queries; leave the column out, and set two runs side by side with `fabula compare`"
+            )
+    return np.stack([of_units(outcome, like.unit_ids).values for outcome in seeds])
 
 
 def table_lines(table: MethodTable) -> list[str]:

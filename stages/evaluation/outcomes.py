@@ -4,20 +4,40 @@ Ranks become R@k, mean rank and MRR; the two choices of a pair become its mean; 
 own.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from stages.artifacts.sealed import Artifact
 from stages.artifacts.tables import read_table
 from stages.errors import Corrupt
+from stages.evaluation.layout import METRICS, OUTCOMES, RANKS
 from stages.evaluation.records import F64, Outcome
 
+_CUT_OFF = re.compile(r"(?:R@|top-)(\d+)")
 _PAIRS = "order_pairs."
 _BASELINE = "order_pairs.caption_average"
 
 Key = tuple[str, str]
 """A protocol and a metric."""
+
+
+def read_unit(artifact: Artifact, unit_id: str) -> dict[Key, Outcome]:
+    """Read everything that a unit of an evaluation says of its queries, with the cut-offs that it was measured by.
+
+    Raises:
+        Corrupt: a table cannot be read.
+    """
+    protocols: Mapping[str, Any] = json.loads(artifact.path_in(unit_id, METRICS).read_bytes())["protocols"]
+    scores = (name for protocol in protocols.values() for name in protocol["scores"])
+    ks = sorted({int(found[1]) for found in map(_CUT_OFF.fullmatch, scores) if found})
+    outcomes = read_ranked(artifact.path_in(unit_id, RANKS), ks) | read_measured(artifact.path_in(unit_id, OUTCOMES))
+    return {key: replace(found, gallery_size=protocols[key[0]]["gallery_size"]) for key, found in outcomes.items()}
 
 
 def read_ranked(path: Path, ks: Sequence[int]) -> dict[Key, Outcome]:
@@ -87,6 +107,7 @@ def of_units(outcome: Outcome, unit_ids: Sequence[str]) -> Outcome:
         values=outcome.values[kept],
         weights=outcome.weights[kept],
         groups=tuple(outcome.groups[number] for number in kept) if outcome.groups else (),
+        gallery_size=outcome.gallery_size,
     )
 
 

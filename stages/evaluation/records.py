@@ -220,6 +220,7 @@ class Outcome:
         values: (U,) float64.
         weights: (U,) float64 > 0, such as the seconds of a video.
         groups: U names; the metric is the mean over groups of each group's weighted mean. Empty: one group.
+        gallery_size: Items among which each unit was ranked; 0 where nothing was, or where `metrics.json` was not read.
     """
 
     metric: str
@@ -227,6 +228,7 @@ class Outcome:
     values: F64
     weights: F64
     groups: tuple[str, ...] = ()
+    gallery_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,21 +61,30 @@ def test_intervals_of_equal_runs_hold_zero() -> None:
     assert 20 <= excluded <= 90
 
 
+def _by_ks(annotations: Path, *ks: int) -> dict[str, Any]:
+    benchmark = clip_benchmark(annotations)
+    return {**benchmark, "protocol": {**benchmark["protocol"], "ks": ks}}
+
+
 def test_two_runs_are_compared_on_what_both_measured(tmp_path: Path, step_encoder: Path) -> None:
     right = youcook2(tmp_path / "a.json", {f"v{i}": [(0, 5, STEPS[i])] for i in range(6)})
     wrong = youcook2(tmp_path / "b.json", {f"v{i}": [(0, 5, STEPS[(i + 1) % 6])] for i in range(1, 6)})
     small = SmallBenchmarks(root=tmp_path / "store", encoder=step_encoder, corpus=CorpusConfig(videos=VIDEOS))
-    first, second = (small.run(clip_benchmark(path)).artifacts["evaluation"] for path in (right, wrong))
+    first, second = (small.run(_by_ks(path, 1, 3)).artifacts["evaluation"] for path in (right, wrong))
     differences = compare_runs(first, second, SETTINGS)
     recall = next(d for d in differences if (d.protocol, d.metric) == ("text_to_clip", "R@1"))
     assert (recall.first, recall.second, recall.difference) == (1.0, 0.0, 1.0)
     assert (recall.num_shared, recall.num_only_one, recall.better) == (5, 1, "first")
+    assert (recall.first_gallery, recall.second_gallery) == (6, 5)
+    clips = {d.metric for d in differences if (d.unit, d.protocol) == ("cooking", "text_to_clip")}
+    assert clips == {"R@1", "R@3", "mean_rank", "MRR"}  # what the benchmark measured, not what the settings name
     rank = next(d for d in differences if (d.protocol, d.metric) == ("text_to_clip", "mean_rank"))
     assert rank.better == "first"
     assert rank.difference < 0  # a lower rank is better
     lines = comparison_lines(differences, 0.95)
     assert lines[0] == "cooking: text_to_clip (5 shared, 1 in one run only)"
-    assert lines[1].split() == [
+    assert lines[1].startswith("  warning: ranked among 6 items and among 5: fewer are easier")
+    assert lines[2].split() == [
         "R@1",
         "100.0",
         "%",
@@ -93,6 +103,7 @@ def test_two_runs_are_compared_on_what_both_measured(tmp_path: Path, step_encode
         "better",
     ]
     itself = compare_runs(first, first, SETTINGS)
+    assert not any("warning" in line for line in comparison_lines(itself, 0.95))
     assert {(d.difference, d.low, d.high, d.better) for d in itself} == {(0.0, 0.0, 0.0, "")}
 
 

@@ -11,6 +11,8 @@ import tomli_w
 from pipeline.config import load_config, load_tables
 from stages.errors import ConfigError
 from stages.evaluation.bootstrap import BootstrapSettings, bootstrap, crossed_bootstrap, means
+from stages.evaluation.method_table import _values
+from stages.evaluation.records import Outcome
 from tests.small_run import FABULA, ROOT, SmallRun, copy_run
 
 REPRODUCE = ROOT / "configs" / "reproduce"
@@ -54,6 +56,30 @@ def test_seeds_that_differ_widen_the_interval() -> None:
 def test_values_that_are_none_are_refused(values: np.ndarray) -> None:
     with pytest.raises(ValueError, match="seeds, queries"):
         crossed_bootstrap(values, rng=np.random.default_rng(0))
+
+
+def plain_means(**changes: object) -> Outcome:
+    known = {"metric": "R@1", "unit_ids": ("a", "b"), "values": np.array([0.0, 1.0]), "weights": np.ones(2)}
+    return Outcome(**{**known, "gallery_size": 9, **changes})
+
+
+def test_values_stand_in_the_order_of_the_queries() -> None:
+    turned = plain_means(unit_ids=("b", "a"), groups=("", ""))
+    np.testing.assert_array_equal(_values("m", [plain_means(), turned], plain_means()), [[0.0, 1.0], [1.0, 0.0]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"weights": np.array([1.0, 2.0])}, "m: R@1 is a weighted mean, or one over groups"),
+        ({"groups": ("one", "other")}, "m: R@1 is a weighted mean, or one over groups"),
+        ({"gallery_size": 8}, "m: R@1 was measured among 8 items, elsewhere among 9"),
+        ({"unit_ids": ("a", "c")}, "m: R@1 was measured on other queries"),
+    ],
+)
+def test_what_is_no_plain_mean_over_the_same_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        _values("m", [plain_means(), plain_means(**changes)], plain_means())
 
 
 @pytest.fixture(scope="module")
