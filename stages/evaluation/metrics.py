@@ -73,39 +73,6 @@ def ranks_of_targets(scores: Scores, targets: NDArray[np.integer]) -> F64:
     return np.asarray(1.0 + (scores > own).sum(axis=1) + 0.5 * equal_others, dtype=np.float64)
 
 
-def recall_at_k(ranks: F64, k: int) -> float:
-    """Share of queries whose rank is at most k; an unresolved tie across k is a miss.
-
-    Args:
-        ranks: (Q,) float64, Q >= 1.
-        k: At least 1.
-
-    Returns:
-        In [0, 1]; grows with k.
-
-    Raises:
-        ValueError: if there is no query, or a rank is NaN or below 1, or k is below 1.
-    """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    return float(np.mean(checked_ranks(ranks) <= k))
-
-
-def median_rank(ranks: F64) -> float:
-    """Median of (Q,) ranks; for an even number the mean of the middle two. Raises as `recall_at_k`."""
-    return float(np.median(checked_ranks(ranks)))
-
-
-def mean_rank(ranks: F64) -> float:
-    """Mean of (Q,) ranks. Raises as `recall_at_k`."""
-    return float(np.mean(checked_ranks(ranks)))
-
-
-def mean_reciprocal_rank(ranks: F64) -> float:
-    """Mean of 1 / rank over (Q,) ranks, in (0, 1]. Raises as `recall_at_k`."""
-    return float(np.mean(1.0 / checked_ranks(ranks)))
-
-
 def discounted_gains(ranks: list[F64]) -> F64:
     """Return nDCG with binary gains, query by query.
 
@@ -117,16 +84,3 @@ def discounted_gains(ranks: list[F64]) -> F64:
     """
     gains = [np.sum(1.0 / np.log2(1.0 + row)) / np.sum(1.0 / np.log2(2.0 + np.arange(row.size))) for row in ranks]
     return np.array(gains, dtype=np.float64)
-
-
-def checked_ranks(ranks: F64) -> F64:
-    """Return `ranks` unchanged.
-
-    Raises:
-        ValueError: if there is none, or one is NaN or below 1.
-    """
-    if ranks.ndim != 1 or ranks.size == 0:
-        raise ValueError(f"ranks must be (queries,) with at least one query, got shape {ranks.shape}")
-    if not (ranks >= 1).all():
-        raise ValueError("every rank must be a number of at least 1; NaN and ranks that start at 0 are refused")
-    return ranks

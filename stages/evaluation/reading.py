@@ -13,10 +13,10 @@ from stages.errors import SchemaMismatch
 from stages.evaluation.assembly import TimedVectors, assemble_videos
 from stages.evaluation.records import EncoderFacts, EvaluationSet
 from stages.evaluation.report import FailureCount, Provenance
+from stages.retrieval.content import EMBEDDINGS_SCHEMA, all_facts
 from stages.training.embedding_tables import NARRATIONS, NARRATIONS_SCHEMA, WINDOWS, WINDOWS_SCHEMA
 from stages.training.trained_on import UNRECORDED
 
-EMBEDDINGS_SCHEMA = 1
 TRAIN_VIDEOS = "train_videos"
 """Key of a checkpoint's commit record: what its `trained_on.txt` holds."""
 
@@ -68,10 +68,7 @@ def read_encoder_facts(embeddings: Artifact) -> EncoderFacts:
     Raises:
         SchemaMismatch: neither the artifact nor its units say so.
     """
-    facts = dict(embeddings.about)
-    for record in embeddings.records:
-        facts |= record.info
-    encoder = facts.get("encoder", {})
+    encoder = all_facts(embeddings).get("encoder", {})
     if missing := [name for name in _ENCODER if name not in encoder]:
         raise SchemaMismatch(
             f"{embeddings.directory.reference} does not say {', '.join(missing)} of its encoder: run the stage "

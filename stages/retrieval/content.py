@@ -100,6 +100,14 @@ def read_probe(embeddings: Artifact, without: Collection[str]) -> Probe | None:
     return None
 
 
+def all_facts(embeddings: Artifact) -> dict[str, Any]:
+    """Whatever an artifact of embeddings says, and each of its units."""
+    facts = dict(embeddings.about)
+    for record in embeddings.records:
+        facts |= record.info
+    return facts
+
+
 def read_facts(embeddings: Artifact) -> Mapping[str, Any]:
     """What the embeddings say of their encoder and windows: `encoder`, `window_s`, `stride_s`.
 
@@ -108,9 +116,7 @@ def read_facts(embeddings: Artifact) -> Mapping[str, Any]:
     Raises:
         SchemaMismatch: one of them is missing.
     """
-    facts = dict(embeddings.about)
-    for record in embeddings.records:
-        facts |= record.info
+    facts = all_facts(embeddings)
     wanted = {"window_s", "stride_s", *(f"encoder.{name}" for name in EncoderRecord.__dataclass_fields__)}
     found = {"window_s", "stride_s"} & facts.keys() | {f"encoder.{name}" for name in facts.get("encoder", ())}
     if wanted - found:

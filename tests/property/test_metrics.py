@@ -5,13 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from stages.evaluation.metrics import (
-    discounted_gains,
-    mean_reciprocal_rank,
-    ranks_of_targets,
-    recall_at_k,
-    relevant_ranks,
-)
+from stages.evaluation.metrics import discounted_gains, ranks_of_targets, relevant_ranks
 
 SHAPES = st.tuples(st.integers(1, 6), st.integers(1, 8))
 # Few distinct values, so that ties are the rule.
@@ -59,12 +53,8 @@ def test_order_of_the_gallery_and_monotone_maps_change_nothing(case, random):
 
 @settings(max_examples=200, deadline=None)
 @given(judged())
-def test_metrics_stay_in_their_ranges_and_recall_grows_with_k(case):
+def test_ranks_and_gains_stay_in_their_ranges(case):
     ranks = relevant_ranks(*case)
-    best = np.array([row[0] for row in ranks])
-    recalls = [recall_at_k(best, k) for k in range(1, case[0].shape[1] + 1)]
-    assert recalls == sorted(recalls)
-    assert recalls[-1] == 1.0
-    assert 0 < mean_reciprocal_rank(best) <= 1
+    assert all(row.min() >= 1 and row.max() <= case[0].shape[1] for row in ranks)
     gains = discounted_gains(ranks)
     assert ((gains > 0) & (gains <= 1 + 1e-12)).all()
