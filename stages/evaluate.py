@@ -112,7 +112,7 @@ class Evaluate(Stage):
 
     name: ClassVar[str] = "evaluate"
     # 2: published rules, baselines, pictures; 3: a curve of each term of the loss; 4: means at unit length;
-    # 5: what a checkpoint's start and frozen weights were trained on, or that nobody says
+    # 5: what a checkpoint's start and frozen weights were trained on, or that nobody says; limits of BMN's loss
     version: ClassVar[int] = 5
 
     @property

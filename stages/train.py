@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from stages.artifacts.hashing import hash_bytes, hash_file
+from stages.artifacts.hashing import hash_bytes, hash_files
 from stages.artifacts.manifest import Video, read_videos
 from stages.artifacts.tables import write_table
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, StageConfig, Unit, Worker
@@ -299,5 +299,4 @@ def _content_of(path: Path) -> Mapping[str, str]:
     """
     if not path.exists():
         raise ConfigError(f"[train] start or tokenizer = {path}: there is no such file or folder")
-    files = [path] if path.is_file() else [file for file in sorted(path.iterdir()) if file.is_file()]
-    return {file.name: hash_file(file) for file in files}
+    return hash_files(path)
