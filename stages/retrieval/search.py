@@ -127,7 +127,8 @@ def search_paragraph(
         encoder: The encoder that made it.
         sentences: In the order in which they should happen.
         k: Videos wanted.
-        max_candidates: Videos that are aligned; if there are no more, all are, and the answer is exact.
+        max_candidates: Videos nominated, about (see `nominate`), which all are aligned; if there are no more, all
+            videos are, and the answer is exact.
 
     Returns:
         At most `k` hits, best first.
@@ -142,10 +143,7 @@ def search_paragraph(
     candidates = nominate(bundle, vectors, max(k, max_candidates))
     unit = _unit(vectors)
     similarities = [unit @ _unit(bundle.window_vectors(video)).T for video in candidates]
-    # What no exact alignment can rank high is dropped by the average of each sentence's best window.
-    means = np.array([cosines.max(axis=1).mean() for cosines in similarities])
-    kept = np.sort(np.argsort(-means, kind="stable")[: max(k, max_candidates)])
-    hits = _align(bundle, sentences, [candidates[n] for n in kept], [similarities[n] for n in kept], k)
+    hits = _align(bundle, sentences, candidates, similarities, k)
     return _answer(bundle, "\n".join(sentences), hits)
 
 

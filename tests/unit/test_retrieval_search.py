@@ -14,11 +14,13 @@ from stages.retrieval.clips import FlatClips
 from stages.retrieval.ivf import IvfSettings
 from stages.retrieval.search import search_like, search_paragraph, search_sentence
 from tests.retrieval_samples import (
+    DIRECTIONS,
     STEPS,
     STRIDE_S,
     WordEncoder,
     bundle_of,
     content_of,
+    unit,
     vectors_of,
     with_random_weights,
     write_folder,
@@ -157,6 +159,19 @@ def test_nominated_candidates_hold_the_best_of_the_exhaustive_answer(tmp_path: P
         quick = search_paragraph(bundle, ENCODER, steps, k=1, max_candidates=20).hits[0]
         assert quick.video_id == exact.video_id
         assert quick.score == pytest.approx(exact.score, abs=1e-6)
+
+
+def test_the_nominee_of_best_alignment_is_first_whatever_its_best_windows(tmp_path: Path) -> None:
+    content = content_of({"steady": ["pour", "stir"], "scattered": ["pour", "", "", "stir"]}, noise=0.0)
+    steady = np.array([video == "steady" for video in content.windows["video_id"]])
+    dimmed = unit(vectors_of(content) + 0.5 * DIRECTIONS[STEPS.index("bake")])
+    content = replace(content, clips=FlatClips(vectors=np.where(steady[:, None], dimmed, vectors_of(content))))
+    bundle = open_bundle(write_folder(tmp_path, content))
+    texts = ENCODER.encode_texts(["pour", "stir"]).numpy()
+    best = {video.video_id: (bundle.window_vectors(video) @ texts.T).max(axis=0).mean() for video in bundle.videos}
+    assert best["scattered"] > best["steady"]
+    hits = search_paragraph(bundle, ENCODER, ["pour", "stir"], k=1, max_candidates=1).hits
+    assert [hit.video_id for hit in hits] == ["steady"]
 
 
 def test_a_paragraph_finds_its_video_through_the_paragraph_index_alone(tmp_path: Path) -> None:
