@@ -19,6 +19,8 @@ def ranked_moments(
 ) -> list[tuple[IndexedVideo, Moment]]:
     """The k best moments for any of the queries, with their videos; windows are retrieved until there are enough.
 
+    Where the lists that the index visits hold too few, further ones are visited: left-out rows may have emptied them.
+
     Args:
         bundle: The index.
         queries: float32 (Q, E).
@@ -26,14 +28,19 @@ def ranked_moments(
         without: Rows of the clip index that must not be found.
         one_a_video: Whether a video has one moment, scored by the mean over the queries of their best window in it.
     """
-    num_windows = max(_FIRST_WINDOWS, _WINDOWS_PER_HIT * k)
+    clips, num_windows = bundle.clips, max(_FIRST_WINDOWS, _WINDOWS_PER_HIT * k)
     while True:
-        found = bundle.clips.search(queries, num_windows, without)[1]
+        found = clips.search(queries, num_windows, without)[1]
         rows = np.unique(found[found >= 0])
         moments = _moments_of_rows(bundle, queries, rows, one_a_video=one_a_video)
-        if len(moments) >= k or num_windows >= bundle.clips.num_rows:
+        if len(moments) >= k:
             break
-        num_windows *= 4
+        if num_windows < clips.num_rows:
+            num_windows *= 4
+        elif (wider := clips.wider()) is not None:
+            clips = wider
+        else:
+            break
     moments.sort(key=lambda pair: -pair[1].score)
     return moments[:k]
 

@@ -67,6 +67,8 @@ def search_sentence(
     if reranker is None:
         return _answer(bundle, sentence, _best_moments(bundle, vectors, k))
     found = ranked_moments(bundle, vectors, max(k, rerank))
+    if not found:
+        return _answer(bundle, sentence, ())
     windows = [np.arange(moment.first, moment.last + 1) + video.rows.start for video, moment in found]
     scores = reranker.scores(sentence, np.concatenate(windows).tolist())
     bests = np.maximum.reduceat(scores, np.cumsum([0, *map(len, windows[:-1])]))
@@ -140,7 +142,7 @@ def search_paragraph(
     """
     _check_question(bundle, k, sentences)
     vectors = _encode(bundle, encoder, sentences)
-    candidates = nominate(bundle, vectors, max(k, max_candidates))
+    candidates = nominate(bundle, vectors, max(k, max_candidates), least=k)
     unit = _unit(vectors)
     similarities = [unit @ _unit(bundle.window_vectors(video)).T for video in candidates]
     hits = _align(bundle, sentences, candidates, similarities, k)
@@ -199,7 +201,9 @@ def _best_moments(
     return tuple(hit_of(bundle, video, moment) for video, moment in found)
 
 
-def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDATES) -> list[IndexedVideo]:
+def nominate(
+    bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDATES, *, least: int = 1
+) -> list[IndexedVideo]:
     """Videos worth an exact alignment, in manifest order: all if they are few enough.
 
     Else those with a paragraph among the best for the sentences' mean, and as many again with a window near a sentence.
@@ -208,6 +212,7 @@ def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDA
         bundle: The index.
         vectors: float32 (S, E) of the sentences.
         max_candidates: Videos wanted, about.
+        least: Videos for which an IVF index visits further lists than it usually does.
     """
     with_windows = [video for video in bundle.videos if video.rows]
     if len(with_windows) <= max_candidates:
@@ -215,13 +220,15 @@ def nominate(bundle: Bundle, vectors: Vectors, max_candidates: int = MAX_CANDIDA
     paragraph_rows = bundle.paragraphs.search(vectors.mean(axis=0, keepdims=True), max_candidates)[1]
     told = {bundle.paragraph_videos[row] for row in paragraph_rows[0]}
     others = {place for place, video in enumerate(bundle.videos) if video.video_id not in told}
-    near = nearest_owners(bundle.clips, bundle.owners, vectors, among=others, wanted=max_candidates)
+    near = nearest_owners(
+        bundle.clips, bundle.owners, vectors, among=others, wanted=max_candidates, least=least - len(told)
+    )
     nominated = told | {bundle.videos[owner].video_id for owner in near}
     return [video for video in with_windows if video.video_id in nominated]
 
 
 def nearest_owners(
-    index: VectorIndex, owners: NDArray[np.int64], vectors: Vectors, *, among: Set[int], wanted: int
+    index: VectorIndex, owners: NDArray[np.int64], vectors: Vectors, *, among: Set[int], wanted: int, least: int = 1
 ) -> Set[int]:
     """Owners of the windows that are nearest to any sentence.
 
@@ -232,15 +239,21 @@ def nearest_owners(
         owners: (N,) int64, whose each window is.
         vectors: float32 (S, E) of the sentences.
         among: Owners that count.
-        wanted: How many, about; fewer if the index finds no more.
+        wanted: How many, about; fewer if the lists that the index visits hold no more.
+        least: How many, if there are so many at all: for them further lists are visited.
     """
     num_windows = wanted
     while True:
         rows = index.search(vectors, num_windows)[1]
         found = among & set(owners[rows[rows >= 0]].tolist())
-        if len(found) >= wanted or num_windows >= index.num_rows:
+        if len(found) >= wanted:
             return found
-        num_windows *= 4
+        if num_windows < index.num_rows:
+            num_windows *= 4
+        elif len(found) < least and (wider := index.wider()) is not None:
+            index = wider
+        else:
+            return found
 
 
 def _align(

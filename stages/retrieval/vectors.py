@@ -32,8 +32,6 @@ class VectorIndex:
         """`index`: faiss flat or IVF-flat; `nprobe`: lists visited by a search, None for a flat one."""
         self._index = index
         self._nprobe = nprobe
-        if nprobe is not None:
-            index.nprobe = nprobe
 
     @property
     def num_rows(self) -> int:
@@ -58,6 +56,12 @@ class VectorIndex:
     def with_nprobe(self, nprobe: int) -> "VectorIndex":
         """The same IVF index, visiting so many lists."""
         return VectorIndex(self._index, nprobe)
+
+    def wider(self) -> "VectorIndex | None":
+        """The same IVF index, visiting twice as many lists; None if all are visited, as those of a flat index are."""
+        if self._nprobe is None or self._nprobe >= self.nlist:
+            return None
+        return self.with_nprobe(min(2 * self._nprobe, self.nlist))
 
     def search(self, queries: Vectors, k: int, without: range = range(0)) -> tuple[Vectors, Rows]:
         """The k rows of greatest inner product with each query, best first, the smaller row first when equal.
@@ -109,6 +113,7 @@ class VectorIndex:
         """Write the index piece by piece in faiss's own format, which `faiss.read_index` opens."""
         if self._nprobe is not None:
             self._index.set_direct_map_type(faiss.DirectMap.NoMap)
+            self._index.nprobe = self._nprobe
         faiss.write_index(self._index, faiss.PyCallbackIOWriter(file.write))
 
 
@@ -223,7 +228,7 @@ def load_index(path: Path, *, dim: int, nprobe: int | None) -> VectorIndex:
     """The index in the file at `path`, checked.
 
     Args:
-        path: A file that `VectorIndex.to_bytes` made.
+        path: A file that `VectorIndex.write` made.
         dim: Width that its record promises.
         nprobe: Lists visited by a search, as recorded; None if the record says that it is flat.
 

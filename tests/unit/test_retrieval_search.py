@@ -1,10 +1,12 @@
 """Right answers by construction: every video shows known steps, every sentence asks for known steps."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.alignment.dtw import dtw_reference
 from stages.errors import ArtifactError, ConfigError, SchemaMismatch
@@ -13,7 +15,9 @@ from stages.retrieval.bundle import Bundle
 from stages.retrieval.clips import FlatClips
 from stages.retrieval.ivf import IvfSettings
 from stages.retrieval.search import search_like, search_paragraph, search_sentence
+from stages.retrieval.vectors import build_flat, fill_lists, join_lists, keep_rows, train_lists
 from tests.retrieval_samples import (
+    DIM,
     DIRECTIONS,
     STEPS,
     STRIDE_S,
@@ -191,6 +195,36 @@ def test_an_ivf_index_answers_like_a_flat_one(tmp_path: Path) -> None:
         exact = [hit.video_id for hit in search_sentence(flat, ENCODER, step, k=5).hits]
         agreed += len(set(exact) & {hit.video_id for hit in search_sentence(ivf, ENCODER, step, k=5).hits})
     assert agreed >= 0.9 * 5 * len(STEPS)
+
+
+@pytest.fixture
+def left_out(tmp_path: Path) -> Bundle:
+    """Each step has a list, a search visits one, and the windows that show how to pour were left out of the index."""
+    bundle = bundle_of(tmp_path, {f"v-{step}": [step] for step in STEPS[1:]}, noise=0.0)
+    lists = train_lists(DIRECTIONS, nlist=len(STEPS), seed=0)
+    shown = bundle.clips.reconstruct(range(bundle.clips.num_rows))
+    bundle.clips = join_lists(lists, [fill_lists(lists, np.concatenate([DIRECTIONS[:1], shown]))])
+    keep_rows(bundle.clips, np.arange(1, 1 + len(shown)))
+    assert bundle.clips.search(DIRECTIONS[:1], 5)[1].tolist() == [[-1] * 5]
+    return bundle
+
+
+def test_more_lists_are_visited_where_left_out_rows_have_emptied_them(left_out: Bundle) -> None:
+    assert len(search_sentence(left_out, ENCODER, "pour", k=3).hits) == 3
+    assert [hit.video_id for hit in search_sentence(left_out, ENCODER, "stir", k=1).hits] == ["v-stir"]
+    assert len(search_like(left_out, "v-stir", k=6).hits) == 6
+    left_out.paragraphs = build_flat(np.zeros((0, DIM), np.float32))
+    assert len(search_paragraph(left_out, ENCODER, ["pour"], k=3, max_candidates=3).hits) == 3
+    assert left_out.clips.search(DIRECTIONS[:1], 1)[1].tolist() == [[-1]]  # the index itself still visits one list
+
+
+def test_a_reranker_is_not_asked_where_nothing_was_found(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NoVector(WordEncoder):
+        def encode_texts(self, texts: Sequence[str]) -> torch.Tensor:
+            return super().encode_texts(texts) if "now" in texts[0] else torch.full((len(texts), DIM), torch.nan)
+
+    monkeypatch.setattr("stages.retrieval.search._open_reranker", lambda *_: object())
+    assert search_sentence(bundle, NoVector(), "pour").hits == ()
 
 
 def test_every_answer_says_whether_the_weights_were_random(tmp_path: Path) -> None:

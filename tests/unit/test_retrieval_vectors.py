@@ -41,6 +41,20 @@ def test_excluded_rows_are_never_returned_and_do_not_cost_results(kind: str) -> 
     assert sorted(rows[0].tolist()) == list(range(350, 400))
 
 
+def test_a_wider_index_visits_more_lists_and_leaves_the_one_it_comes_from_alone(tmp_path) -> None:
+    vectors = clustered(400)
+    narrow, _ = build_ivf(vectors, IvfSettings(nlist=6, nprobe=1, target_recall=0.0))
+    before, wide = bytes_of(narrow), narrow
+    for nprobe in (2, 4, 6):
+        wide = wide.wider()
+        assert wide.nprobe == nprobe
+    assert wide.wider() is None
+    assert build_flat(vectors).wider() is None
+    assert (wide.search(vectors[:9], 400)[1] >= 0).all()
+    assert (narrow.search(vectors[:9], 400)[1] < 0).any()
+    assert bytes_of(narrow) == before
+
+
 def test_an_empty_index_answers_nothing_and_survives_its_bytes(tmp_path) -> None:
     index = build_flat(np.zeros((0, 8), np.float32))
     (tmp_path / "i").write_bytes(bytes_of(index))
