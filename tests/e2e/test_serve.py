@@ -207,6 +207,17 @@ def test_a_foreign_host_name_is_refused(server: Server) -> None:
     assert server.get("/api/index", Host="localhost")[0] == 200
 
 
+def test_an_address_of_ipv6_is_served_and_as_closed_to_foreign_names(small_run: SmallRun) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as error:
+        pytest.skip(f"this machine has no IPv6 loopback address ({error})")
+    with served("--config", str(small_run.config), "--host", "::1") as running:
+        assert running.url.startswith("http://[::1]:")
+        assert running.get("/api/index")[0] == 200
+        assert running.get("/api/index", Host="evil.example")[0] == 400
+
+
 def test_a_bundle_alone_is_served_without_media(small_run: SmallRun, tmp_path: Path) -> None:
     small_run.fabula("export", "--label", "index", "--to", str(tmp_path / "bundle"))
     with served("--bundle", str(tmp_path / "bundle")) as alone:
