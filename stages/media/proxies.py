@@ -1,6 +1,7 @@
 """A moment of a video as a small MP4 that every browser plays, whatever the file's own container and codec."""
 
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import imageio_ffmpeg
 
 LONGEST_S = 120.0
 """No proxy is longer: it is made while somebody waits for it."""
+
+DEADLINE_S = 300.0
+"""More than twice the longest: what is not made by then is not watched while it is made, or hangs in a damaged file."""
 
 _CHUNK_BYTES = 1 << 16
 _HEIGHT = 480
@@ -42,27 +46,32 @@ def moment_command(path: Path, start_s: float, end_s: float) -> list[str]:
     return command
 
 
-def stream_moment(path: Path, start_s: float, end_s: float) -> Iterator[bytes]:
+def stream_moment(path: Path, start_s: float, end_s: float, *, deadline_s: float = DEADLINE_S) -> Iterator[bytes]:
     """Give the bytes of a moment while ffmpeg makes them; ffmpeg is stopped when nobody reads on.
 
     Args:
         path: as `moment_command`.
         start_s: likewise.
         end_s: likewise.
+        deadline_s: how long ffmpeg may take; what it has made by then is all.
 
     Raises:
         ValueError: as `moment_command`, before anything is started.
     """
-    return _run(moment_command(path, start_s, end_s))
+    return _run(moment_command(path, start_s, end_s), deadline_s)
 
 
-def _run(command: list[str]) -> Iterator[bytes]:
+def _run(command: list[str], deadline_s: float) -> Iterator[bytes]:
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdout is not None
+    deadline = threading.Timer(deadline_s, process.kill)  # a read of a process that hangs ends with it alone
+    deadline.daemon = True
+    deadline.start()
     try:
         while chunk := process.stdout.read(_CHUNK_BYTES):
             yield chunk
     finally:
+        deadline.cancel()
         process.kill()
         process.stdout.close()
         process.wait()

@@ -8,23 +8,27 @@ from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Annotated, Any, cast
 
+import anyio
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stages.errors import ArtifactError, ConfigError, TransientError
-from stages.media.proxies import stream_moment
+from stages.media.proxies import DEADLINE_S, stream_moment
 from stages.serve.library import Library, UnknownVideo
 
 PAGE_DIR = Path(__file__).parent / "page"
 
 MOST_MOMENTS = 8
-"""Moments that are made at once; each is a process of its own for as long as somebody reads it."""
+"""Moments that are made at once; each is a process of its own for as long as somebody reads it, up to a deadline."""
+
+MOST_BODY_BYTES = 1 << 18
+"""Of a request: the longest question fits, also where JSON writes each character as two escapes of six bytes."""
 
 _SECURITY = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'",
@@ -61,6 +65,7 @@ def create_app(library: Library, *, hosts: list[str]) -> FastAPI:
             name of its own; `["*"]` allows all.
     """
     app = FastAPI(title="Fabula", description=__doc__, docs_url=None, redoc_url=None)
+    app.add_middleware(BodyLimit)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     app.add_middleware(SecurityHeaders)
     _add_errors(app)
@@ -129,7 +134,10 @@ def _add_media(app: FastAPI, library: Library) -> None:
 
 
 class MomentResponse(StreamingResponse):
-    """A moment while it is made; its maker is stopped, and its place given back, also when the client goes away."""
+    """A moment while it is made; its maker is stopped, and its place given back, also when the client goes away.
+
+    A client that stays and does not read holds the place until the maker's deadline.
+    """
 
     def __init__(self, chunks: Generator[bytes], release: Callable[[], None]) -> None:
         super().__init__(chunks, media_type="video/mp4")
@@ -139,7 +147,8 @@ class MomentResponse(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         try:
-            await super().__call__(scope, receive, send)
+            with anyio.move_on_after(DEADLINE_S):
+                await super().__call__(scope, receive, send)
         finally:
             self._chunks.close()
             self._release()
@@ -171,6 +180,36 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+class BodyLimit:
+    """Refuses a body of more than `MOST_BODY_BYTES` with 413: unread if its length is told, else once so much came."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read the body, and pass the request on with it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        told, body, more = int(Headers(scope=scope).get("content-length", 0)), bytearray(), True
+        while more and max(told, len(body)) <= MOST_BODY_BYTES:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if max(told, len(body)) > MOST_BODY_BYTES:
+            refused = JSONResponse({"error": f"the request has more than {MOST_BODY_BYTES} bytes"}, status_code=413)
+            await refused(scope, receive, send)
+            return
+        read: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+
+        async def receive_again() -> Message:
+            return read.pop() if read else await receive()
+
+        await self._app(scope, receive_again, send)
 
 
 def _refusal(status: int) -> Any:
