@@ -34,10 +34,11 @@ def _video_lines(number: int, hit: ParagraphHit) -> list[str]:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as h:mm:ss.t, hours only where there are any."""
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+    """Seconds as h:mm:ss.t, hours only where there are any; rounded first, so that none reads 0:60.0."""
+    minutes, tenths = divmod(round(10 * seconds), 600)
+    hours, minutes = divmod(minutes, 60)
+    rest = f"{tenths // 10:02d}.{tenths % 10}"
+    return f"{hours}:{minutes:02d}:{rest}" if hours else f"{minutes}:{rest}"
 
 
 def _shorten(text: str, most: int = 60) -> str:

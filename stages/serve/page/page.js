@@ -20,10 +20,10 @@ async function call(path, body) {
 }
 
 function clock(seconds) {
-  const whole = Math.floor(seconds), rest = (seconds - whole).toFixed(1).slice(1);
+  const tenths = Math.round(10 * seconds), whole = Math.floor(tenths / 10);  // rounded first: none reads 0:60.0
   const two = (number) => String(number).padStart(2, "0");
   const hours = Math.floor(whole / 3600), minutes = Math.floor(whole / 60) % 60;
-  return (hours ? `${hours}:${two(minutes)}` : `${minutes}`) + `:${two(whole % 60)}${rest}`;
+  return (hours ? `${hours}:${two(minutes)}` : `${minutes}`) + `:${two(whole % 60)}.${tenths % 10}`;
 }
 
 const span = (start, end) => `${clock(start)} – ${clock(end)}`;
