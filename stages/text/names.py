@@ -38,17 +38,18 @@ class Match:
     path_index: int
 
 
+_KINDS = ("source id", "relative path", "relative path without its suffix", "file name", "stem", "video id")
+
+
 class NameIndex:
     """The names of all videos.
 
-    A name matches, in this order: source id, relative path (with or without its suffix), file name, stem, video id. The
+    A name matches, in this order: source id, relative path, the same without its suffix, file name, stem, video id. The
     first kind under which it is known decides.
     """
 
     def __init__(self, videos: Iterable[Named]) -> None:
-        self._kinds: dict[str, defaultdict[str, dict[str, int]]] = {
-            kind: defaultdict(dict) for kind in ("source id", "relative path", "file name", "stem", "video id")
-        }
+        self._kinds: dict[str, defaultdict[str, dict[str, int]]] = {kind: defaultdict(dict) for kind in _KINDS}
         self._paths: dict[str, str] = {}
         for video in videos:
             self._paths[video.video_id] = video.paths[0] if video.paths else ""
@@ -87,5 +88,5 @@ def _names(video: Named) -> Iterator[tuple[str, str, int]]:
         yield "file name", path.name, index
         yield "stem", path.stem, index
         if len(path.parts) > 1:  # otherwise it is the stem, which ranks lower
-            yield "relative path", str(path.with_suffix("")), index
+            yield "relative path without its suffix", str(path.with_suffix("")), index
     yield "video id", video.video_id, 0

@@ -43,6 +43,21 @@ def test_the_first_kind_decides(name: str, video_id: str, path_index: int) -> No
     assert (match.video_id, match.path_index) == (video_id, path_index)
 
 
+def test_a_path_as_it_is_goes_before_one_that_has_lost_its_suffix() -> None:
+    videos = [Video("outer", ("x/clip.mp4.mkv",)), Video("inner", ("x/clip.mp4",)), Video("twin", ("x/clip.webm",))]
+    for order in (videos, videos[::-1]):
+        index = NameIndex(order)
+        for video in videos:
+            match = index.find(video.paths[0])
+            assert match is not None
+            assert match.video_id == video.video_id
+        with pytest.raises(ConfigError, match="relative path without its suffix of 2 videos"):
+            index.find("x/clip")
+    both = NameIndex([Video("one", ("x/clip.mp4.mkv", "x/clip.mp4"))]).find("x/clip.mp4")
+    assert both is not None
+    assert both.path_index == 1
+
+
 def test_a_name_of_nobody() -> None:
     assert NameIndex(VIDEOS).find("nobody") is None
     assert NameIndex([]).find("") is None
