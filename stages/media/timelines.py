@@ -81,20 +81,6 @@ def search_windows(duration_s: float, window_s: float, stride_s: float) -> Times
     return clip_spans(duration_s, window_s, stride_s, "keep")
 
 
-def rows_in_windows(spans: Times, windows: Times) -> NDArray[np.int64]:
-    """Find the clips that each window holds: those whose middle lies in it.
-
-    Args:
-        spans: (N, 2) float64 seconds of clips, ascending.
-        windows: (W, 2) float64 seconds.
-
-    Returns:
-        (W, 2) int64 half-open ranges of rows of `spans`.
-    """
-    middles = spans.mean(axis=1) if len(spans) else np.zeros(0)
-    return np.searchsorted(middles, windows, side="left").astype(np.int64).reshape(-1, 2)
-
-
 def _check_lengths(duration_s: float, length_s: float, stride_s: float) -> None:
     if not (np.isfinite(duration_s) and duration_s >= 0):
         raise ValueError(f"duration: got {duration_s} s, expected a finite number >= 0")

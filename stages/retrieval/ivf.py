@@ -12,7 +12,7 @@ changes sides when videos are appended, and a quantiser that is taken over is me
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 from stages.artifacts.hashing import hash_word
 from stages.artifacts.report_sections import Section, Table
 from stages.errors import ConfigError
-
-IndexKind = Literal["flat", "ivf"]
 
 RECALL_K = 10
 MIN_ROWS_PER_LIST = 39

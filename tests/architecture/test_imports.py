@@ -24,6 +24,7 @@ DOORS = {
     "fastapi": ["stages/serve/"],
     "starlette": ["stages/serve/"],
     "uvicorn": ["stages/serve/"],
+    "anyio": ["stages/serve/"],
     "webdataset": ["stages/artifacts/shards.py"],
     "tarfile": ["stages/artifacts/shards.py"],
     "pyarrow": ["stages/artifacts/"],

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.media.timelines import clip_spans, frame_times, rows_in_windows, search_windows
+from stages.media.timelines import clip_spans, frame_times
 
 durations = st.floats(min_value=0, max_value=500)
 lengths = st.floats(min_value=0.5, max_value=40)
@@ -43,13 +43,3 @@ def test_frame_times_lie_inside_their_clip_and_ascend(duration, stride, fps, fra
     assert np.all(times >= spans[:, :1])
     assert np.all(times < spans[:, 1:] + 1e-6)
     assert np.all(np.diff(times, axis=1) > 0)
-
-
-@settings(deadline=None)
-@given(durations, lengths, lengths, lengths)
-def test_rows_of_windows_are_those_whose_middle_lies_inside(duration, clip, window, stride):
-    spans = clip_spans(duration, clip, clip, "keep")
-    windows = search_windows(duration, window, stride)
-    middles = spans.mean(axis=1)
-    for (first, last), (start, end) in list(zip(rows_in_windows(spans, windows), windows, strict=True))[:50]:
-        assert list(range(first, last)) == np.flatnonzero((middles >= start) & (middles < end)).tolist()
