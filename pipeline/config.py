@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from stages.align import AlignConfig
 from stages.artifacts.hashing import fingerprint
+from stages.artifacts.layout import Store
 from stages.contract import StageConfig
 from stages.corpus.settings import CorpusSettings
 from stages.embed import EmbedConfig
@@ -84,14 +85,16 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a configuration.
 
     Args:
-        path: a TOML file (`name` defaults to its stem), a run's folder, or a store: then its newest run.
+        path: a TOML file (`name` defaults to its stem), a run's folder, or a store: then its newest run. Of a folder,
+            the store is the one that it lies in, wherever it was when the run wrote its configuration.
         overrides: `section.key=value`, the value in TOML's spelling, or a bare string.
 
     Raises:
         ConfigError: it is not there, is no TOML, or a key or value is not valid.
     """
+    store = None
     if path.is_dir():
-        path = _config_of_run(path)
+        path, store = _config_of_run(path)
     if not path.is_file():
         known = sorted(str(found) for found in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"--config {path}: there is no such file; found beside it: {', '.join(known) or 'nothing'}")
@@ -100,6 +103,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML file: {error}") from error
     raw.setdefault("name", path.stem)
+    if store is not None:
+        raw["root"] = str(store)
     for override in overrides:
         _apply(raw, override)
     try:
@@ -124,10 +129,14 @@ def load_tables(path: Path) -> TablesConfig:
         raise ConfigError("\n".join(_explain(path, problem, TablesConfig) for problem in error.errors())) from error
 
 
-def _config_of_run(folder: Path) -> Path:
-    """The resolved configuration of a run, or of the newest run of a store."""
-    runs = sorted(folder.glob("runs/*/config.toml"))
-    return runs[-1] if runs else folder / "config.toml"
+def _config_of_run(folder: Path) -> tuple[Path, Path | None]:
+    """The resolved configuration of a run, or of the newest run of a store, and that store; None if it is in none."""
+    folder = folder.resolve()
+    runs = sorted(Store(folder).runs_dir.glob("*/config.toml"))
+    if runs:
+        return runs[-1], folder
+    store = folder.parent.parent
+    return folder / "config.toml", store if Store(store).runs_dir == folder.parent else None
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

@@ -1,10 +1,14 @@
 """What a configuration must refuse, and how it says so."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from pipeline import commands
 from pipeline.config import load_config
+from pipeline.runs import list_runs, start_run
+from stages.artifacts.layout import Store
 from stages.errors import ConfigError
 from tests.small_run import SmallRun
 
@@ -40,3 +44,36 @@ def test_the_name_of_a_benchmark_is_a_file_name(config: Path, name: str) -> None
 def test_an_override_that_cannot_be_is_explained(config: Path, override: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         load_config(config, [override])
+
+
+def store_with_garbage(root: Path, config: Path) -> None:
+    """Runs of one configuration, and what a kill left."""
+    settings = load_config(config, [f"root={root}"])
+    for name in ("small", "other"):
+        run = start_run(Store(root), "cafe", settings.model_copy(update={"name": name}).to_toml())
+        run.write_plan(name, [], [])
+    (root / "manifest" / "0123456789ab").mkdir(parents=True)
+    (root / "manifest" / "0123456789ab" / "artifact.json").write_text("{}")
+
+
+def test_a_folder_of_a_store_or_run_means_the_store_that_it_lies_in(config: Path, tmp_path: Path) -> None:
+    store_with_garbage(tmp_path / "first", config)
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    (tmp_path / "link").symlink_to("copy")
+    newest, oldest = (run.path.name for run in list_runs(Store(tmp_path / "copy")))
+    for path, name in (("copy", "other"), ("link", "other"), (f"copy/runs/{oldest}", "small")):
+        found = load_config(tmp_path / path)
+        assert (found.root, found.name) == (tmp_path / "copy", name)
+    assert load_config(tmp_path / "copy" / "runs" / newest, ["root=else"]).root == Path("else")
+    (tmp_path / "first").rename(tmp_path / "moved")
+    assert load_config(tmp_path / "moved").root == tmp_path / "moved"
+    assert commands.prune(load_config(tmp_path / "copy"), delete=True)["paths"] == ["manifest/0123456789ab"]
+    assert (tmp_path / "moved" / "manifest" / "0123456789ab").is_dir()
+
+
+def test_a_folder_that_is_no_store_has_the_root_that_its_file_names(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    config.rename(tmp_path / "project" / "config.toml")
+    assert load_config(tmp_path / "project").root == tmp_path / "store"
+    with pytest.raises(ConfigError, match="there is no such file"):
+        load_config(tmp_path)
