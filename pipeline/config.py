@@ -9,6 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, get_args
 
 import tomli_w
@@ -87,7 +88,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Args:
         path: a TOML file (`name` defaults to its stem), a run's folder, or a store: then its newest run. Of a folder,
             the store is the one that it lies in, wherever it was when the run wrote its configuration.
-        overrides: `section.key=value`, the value in TOML's spelling, or a bare string.
+        overrides: `section.key=value`: of a path or a text the value as it stands, else in TOML's spelling.
 
     Raises:
         ConfigError: it is not there, is no TOML, or a key or value is not valid.
@@ -99,7 +100,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         known = sorted(str(found) for found in path.parent.glob("*.toml")) if path.parent.is_dir() else []
         raise ConfigError(f"--config {path}: there is no such file; found beside it: {', '.join(known) or 'nothing'}")
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML file: {error}") from error
     raw.setdefault("name", path.stem)
@@ -120,7 +121,7 @@ def load_tables(path: Path) -> TablesConfig:
         ConfigError: it is not there, is no TOML, or a key or value is not valid.
     """
     try:
-        return TablesConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return TablesConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"{path}: there is no such file; expected one of tables of methods") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -153,7 +154,15 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         table = table.setdefault(section, {})
         if not isinstance(table, dict):
             raise ConfigError(f"--set {override}: {section!r} is a value, not a section")
-    table[last] = _parse_value(text)
+    table[last] = text if _holds_text([*sections, last]) else _parse_value(text)
+
+
+def _holds_text(location: Sequence[str]) -> bool:
+    """Whether a key's value is a path or a text: a folder may be called 2024, true, or have quotes in its name."""
+    models = _located(location, RunConfig)[1]
+    fields = [model.model_fields[location[-1]] for model in models if location[-1] in model.model_fields]
+    kinds = [get_args(found) if isinstance(found, UnionType) else (found,) for found in (f.annotation for f in fields)]
+    return bool(kinds) and all(set(kind) <= {str, Path, NoneType} for kind in kinds)
 
 
 def _parse_value(text: str) -> Any:

@@ -120,7 +120,7 @@ def read_tables(path: Path) -> Mapping[str, PublishedTable]:
         ConfigError: it cannot be read, or is no such file; the key is named.
     """
     try:
-        return _Tables.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).root
+        return _Tables.model_validate(tomllib.loads(path.read_text(encoding="utf-8-sig"))).root
     except OSError as error:
         raise ConfigError(f"[evaluate] expected = {path}: cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -1,5 +1,6 @@
 """What a configuration must refuse, and how it says so."""
 
+import codecs
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pipeline.config import load_config
 from pipeline.runs import list_runs, start_run
 from stages.artifacts.layout import Store
 from stages.errors import ConfigError
+from stages.training.objectives import VideoCLIPSettings
 from tests.small_run import SmallRun
 
 
@@ -18,10 +20,10 @@ def config(tmp_path: Path) -> Path:
     return SmallRun(tmp_path).write().config
 
 
-@pytest.mark.parametrize("name", ["a b", "../x", "a/b", "line\\nbreak", ""])
+@pytest.mark.parametrize("name", ["a b", "../x", "a/b", "line\nbreak", ""])
 def test_a_name_is_one_word(config: Path, name: str) -> None:
     with pytest.raises(ConfigError, match="name: got"):
-        load_config(config, [f'name="{name}"'])
+        load_config(config, [f"name={name}"])
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "A", "a b"])
@@ -44,6 +46,28 @@ def test_the_name_of_a_benchmark_is_a_file_name(config: Path, name: str) -> None
 def test_an_override_that_cannot_be_is_explained(config: Path, override: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         load_config(config, [override])
+
+
+@pytest.mark.parametrize("text", ["2024-05-01", "2024", "true", "'x'", '"x"', "[a]", "1e3", " x", "a=b", "a # b"])
+def test_a_path_or_a_text_is_taken_as_it_stands(config: Path, text: str) -> None:
+    paths = ("ingest.media", "root", "align.captions", "train.start", "train.objective.bert")
+    found = load_config(config, [f"{key}={text}" for key in (*paths, "encoder")])
+    objective = found.train.objective
+    assert isinstance(objective, VideoCLIPSettings)
+    assert {found.ingest.media, found.root, found.align.captions, found.train.start, objective.bert} == {Path(text)}
+    assert found.encoder == text
+
+
+def test_any_other_value_is_in_toml_s_spelling(config: Path) -> None:
+    settings = ["name=0", "executor.kind=ray", 'executor.kind="ray"', "train.seed=7", 'index.without=["a.mp4"]']
+    found = load_config(config, settings)
+    assert (found.name, found.executor.kind, found.train.seed, found.index.without) == ("0", "ray", 7, ("a.mp4",))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_file(config: Path) -> None:
+    plain = load_config(config)
+    config.write_bytes(codecs.BOM_UTF8 + config.read_bytes())
+    assert load_config(config) == plain
 
 
 def store_with_garbage(root: Path, config: Path) -> None:
