@@ -11,7 +11,7 @@ from pipeline import upkeep
 from pipeline.config import ExecutorConfig, RunConfig, load_config, load_tables
 from pipeline.executors.base import Executor, num_cores
 from pipeline.locks import unused
-from pipeline.plan import build_stages, earlier_artifacts, plan_run, resolve, select_stages
+from pipeline.plan import build_stages, check_files, earlier_artifacts, plan_run, resolve, select_stages
 from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, run_stages
 from pipeline.runs import Run, planned_artifacts, sealed_by_label, start_run
@@ -40,7 +40,9 @@ _EXPORTED_UNITS = {"index": BUNDLE, "checkpoint": RUN}
 def plan(config: RunConfig) -> list[dict[str, Any]]:
     """See `pipeline.plan.plan_run`."""
     config = resolve(config)
-    return plan_run(config, build_stages(config))
+    stages = build_stages(config)
+    check_files(stages)
+    return plan_run(config, stages)
 
 
 def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool) -> Outcome:
@@ -50,6 +52,7 @@ def run(config: RunConfig, *, only: str | None, until: str | None, rehash: bool)
     config = resolve(config)
     stages = build_stages(config, rehash=rehash)
     selected = select_stages(stages, only=only, until=until)
+    check_files(selected)
     store = Store(config.root)
     with LineProgress() as view:
         context = RunContext(
@@ -86,6 +89,7 @@ def doctor(path: Path | None, config: RunConfig | None, *, full: bool, seconds: 
 
     if config is not None:
         config = resolve(config)
+        check_files(build_stages(config.model_copy(update={"imported": None})))  # whose files need not be hashed here
     if path is None and config is None:
         raise ConfigError("doctor: say what to examine: a media folder, or --config FILE")
     ingest = IngestConfig(media=path.absolute()) if path is not None else config.ingest if config else None

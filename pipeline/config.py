@@ -53,8 +53,9 @@ class RunConfig(StageConfig):
     Attributes:
         name: of the configuration: later commands find what its runs made by it.
         root: the store.
-        encoder: what embeds windows and sentences: `auto` (train if any narration is found, else s3d-text), `train`,
-            `s3d-text[:WEIGHTS]`, `clip:MODEL`, the path of a checkpoint, or `none`: frame backbones alone are measured.
+        encoder: what embeds windows and sentences: `auto` (train if the narrated videos make an update, else s3d-text),
+            `train`, `s3d-text[:WEIGHTS]`, `clip:MODEL`, the path of a checkpoint, or `none`: frame backbones alone are
+            measured.
         imported: features that others made, instead of extracting those of this backbone.
         corpus: the generated corpus that `fabula corpus` renders into the media folder, if it is one.
     """

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from pipeline.config import RunConfig
+from pipeline.narration import choose_encoder
 from pipeline.runs import newest_of_media, sealed_by_label
 from pipeline.units import plan_as_json, plan_stage
 from stages.align import Align
@@ -20,9 +21,8 @@ from stages.extract import Extract
 from stages.import_features import plan_import
 from stages.index import Index
 from stages.ingest import Ingest
-from stages.media.candidates import find_folder, folder_of
+from stages.media.candidates import folder_of
 from stages.media.settings import FRAMES, ClipConfig
-from stages.text.presence import holds_narration
 from stages.train import Train
 from stages.training.choice import EncoderChoice, EncoderSettings, parse_encoder
 
@@ -35,16 +35,12 @@ def resolve(config: RunConfig) -> RunConfig:
     """Settle what depends on the inputs: the encoder, the backbones that it needs, the preset, and where paths lie.
 
     Raises:
-        ConfigError: the media folder, the captions or the encoder are not there.
+        ConfigError: the encoder, or a file to measure or fine-tune on, is not there; of `auto` also media or captions.
     """
     config = _absolute(config)
     _check_training(config)
     config.evaluate.check_files()
-    encoder = config.encoder
-    if encoder == "auto":
-        media = find_folder(config.ingest.media)
-        found = holds_narration(media_dir=media, captions=config.align.captions)
-        encoder = "train" if found else "s3d-text"
+    encoder = choose_encoder(config) if config.encoder == "auto" else config.encoder
     choice = parse_encoder(encoder, train_backbone=config.train.objective.encoder_backbone)
     if choice.kind == "train":
         config.train.objective.check_files()
@@ -175,6 +171,16 @@ def _feature_stages(config: RunConfig) -> list[Stage]:
 
 def _checkpoint_path(choice: EncoderChoice) -> Path | None:
     return Path(choice.path) if choice.kind == "dual" and choice.path else None
+
+
+def check_files(stages: Sequence[Stage]) -> None:
+    """Refuse files that a stage would miss only after hours of work of those before it.
+
+    Raises:
+        ConfigError: one is not there.
+    """
+    for stage in stages:
+        stage.check_files()
 
 
 def select_stages(stages: Sequence[Stage], *, only: str | None, until: str | None) -> list[Stage]:

@@ -4,6 +4,7 @@ Planning finds and hashes the transcripts; a unit's identity holds only those of
 caption file redoes one unit. A video without a transcript is a success without narrations.
 """
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,10 +32,12 @@ from stages.text.artifact import (
 )
 from stages.text.clock import Fitted, coverage_s, fit_to_video
 from stages.text.paragraphs import group_paragraphs
-from stages.text.readers import load_transcript, parse_transcript
+from stages.text.readers import SUFFIXES, load_transcript, parse_transcript
 from stages.text.sentences import Narrated, SentenceSettings, narrate
-from stages.text.sources import CAPTIONS, MEDIA, Source, find_sources
+from stages.text.sources import CAPTIONS, MEDIA, Source, check_captions, find_sources, holds_transcripts
 from stages.text.table import TableRow
+
+log = logging.getLogger(__name__)
 
 _CHANGES_NO_BYTES = {"captions", "language", "videos_per_unit"}  # what they find is in the identity of each unit
 _COUNTS = (
@@ -110,6 +113,17 @@ class Align(Stage):
             member = _member(video, sources.get(video.video_id), hashes)
             by_unit[video.position // self.config.videos_per_unit].append(member)
         return [_unit(number, by_unit[number], settings) for number in sorted(by_unit)]
+
+    def check_files(self) -> None:
+        """See `Stage`; a folder of captions without a transcript is only told of."""
+        captions = self.config.captions
+        check_captions(captions)
+        if captions is not None and captions.is_dir() and not holds_transcripts(captions):
+            log.warning(
+                "[align] captions = %s: there is no %s file below this folder, so it narrates no video",
+                captions,
+                " or ".join(SUFFIXES),
+            )
 
     def open(self, inputs: Inputs) -> Worker:
         """There is nothing to load."""

@@ -232,6 +232,13 @@ class Stage(ABC):
     def open(self, inputs: Inputs) -> Worker:
         """Load what is heavy (weights, libraries) and give the worker."""
 
+    def check_files(self) -> None:  # noqa: B027 - most stages are given none
+        """Refuse files that the user names beside the media and that are not there, before hours of other work.
+
+        Raises:
+            ConfigError: one does not exist, or is something else.
+        """
+
     def resources(self) -> Resources:
         """What one worker occupies."""
         return Resources()

@@ -22,7 +22,7 @@ from stages.errors import ConfigError
 from stages.evaluation.benchmarks import Benchmark, benchmark_identity
 from stages.evaluation.expected import PublishedConfig, choose_row, read_tables
 from stages.evaluation.layout import OWN_SET
-from stages.evaluation.own_split import OwnSplitConfig, choose_videos, given_training
+from stages.evaluation.own_split import OwnSplitConfig, check_split, choose_videos, given_training
 from stages.evaluation.protocol_configs import most_of
 from stages.retrieval.ivf import IvfSettings
 from stages.training.choice import EncoderChoice, EncoderSettings, encoder_identity
@@ -170,6 +170,11 @@ class Evaluate(Stage):
             "index": self.ivf and [record.fingerprint for record in inputs["index"].records],
         }
         return Unit(unit_id=OWN_SET, inputs=(OWN_SET,), payload=chosen, identities={"evaluation": own})
+
+    def check_files(self) -> None:
+        """See `Stage`."""
+        if self.measures_own_set:
+            check_split(self.config)
 
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: a unit reads what it needs."""

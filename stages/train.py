@@ -152,18 +152,30 @@ class Train(Stage):
         Raises:
             ConfigError: it could not train.
         """
+        self.check_files()
         config, objective = self.config, self.config.objective
         split = self._choose(read_videos(inputs["manifest"]))
         material = objective.plan(inputs, split, accumulate=config.optimisation.accumulate)
         identity = {
             "config": config.model_dump(mode="json", exclude=_CHANGES_NO_BYTES),
             "objective": objective.model_dump(mode="json", exclude=dict(objective.not_in_identity)),
-            "start": [_content_of(path) for path in (config.start, config.tokenizer) if path],
+            "start": [hash_files(path) for path in (config.start, config.tokenizer) if path],
             **material.identity,
         }
         inputs_of_unit = tuple(material.video_ids)
         payload = {"video_ids": list(material.video_ids), "material": dict(material.payload)}
         return [Unit(unit_id=RUN, inputs=inputs_of_unit, payload=payload, identities={"checkpoint": identity})]
+
+    def check_files(self) -> None:
+        """See `Stage`."""
+        config = self.config
+        if config.splits is not None and not config.splits.is_file():
+            raise ConfigError(
+                f"[train] splits = {config.splits}: there is no such file; expected a CSV video,split,pair"
+            )
+        for key, path in (("start", config.start), ("tokenizer", config.tokenizer)):
+            if path is not None and not path.exists():
+                raise ConfigError(f"[train] {key} = {path}: there is no such file or folder")
 
     def open(self, inputs: Inputs) -> Worker:
         """Nothing is loaded yet: the unit reads what it needs."""
@@ -177,10 +189,6 @@ class Train(Stage):
             ids = [video.video_id for video in videos]
             kept = [name for name in ids if holdout_split(name, fraction, seed) == TRAIN]
             return TrainSplit(video_ids=kept, source="a hash of the ids")
-        if not config.splits.is_file():
-            raise ConfigError(
-                f"[train] splits = {config.splits}: there is no such file; expected a CSV video,split,pair"
-            )
         return TrainSplit(video_ids=read_splits(config.splits, videos).video_ids(TRAIN), source=config.splits.name)
 
 
@@ -289,14 +297,3 @@ def _report(out: Out, report: "StepReport") -> None:
     if record.step % every == 0 or record.step == report.steps:
         terms = "".join(f" {name} {value:.3g}" for name, value in record.terms.items())
         out.report(record.step / report.steps, f"loss {record.loss:.2f}{terms}")
-
-
-def _content_of(path: Path) -> Mapping[str, str]:
-    """Hash of a file, or of each file of a folder, by name.
-
-    Raises:
-        ConfigError: it is not there.
-    """
-    if not path.exists():
-        raise ConfigError(f"[train] start or tokenizer = {path}: there is no such file or folder")
-    return hash_files(path)

@@ -33,17 +33,33 @@ class OwnSplitConfig(StageConfig):
     holdout_seed: int = Field(default=0, ge=0)
 
 
+def check_split(config: OwnSplitConfig) -> None:
+    """Refuse a splits file that is not there, and a split that only such a file has.
+
+    Raises:
+        ConfigError: it is so.
+    """
+    if config.splits is None and config.split != TEST:
+        raise ConfigError(
+            f"[evaluate] split = {config.split!r} needs a splits file: without one there is only 'test'; "
+            "set splits, or leave split away"
+        )
+    if config.splits is not None and not config.splits.is_file():
+        raise ConfigError(
+            f"[evaluate] splits = {config.splits}: there is no such file; expected a CSV video,split,pair"
+        )
+
+
 def choose_videos(config: OwnSplitConfig, videos: Sequence[Video]) -> dict[str, Any]:
     """Return the split's videos and pairs, and where they come from: `video_ids`, `pairs`, `source`.
 
     Raises:
         ConfigError: the splits file is not there or wrong, or a split is asked for that only such a file has.
     """
+    check_split(config)
     if config.splits is None:
         return _hold_out(config, videos)
     path, split = config.splits, config.split
-    if not path.is_file():
-        raise ConfigError(f"[evaluate] splits = {path}: there is no such file; expected a CSV video,split,pair")
     splits = read_splits(path, videos)
     video_ids = splits.video_ids(split)
     source = f"{path.name} (xxh3 {hash_file(path)[:_HASH_DIGITS]}) names {len(video_ids)} videos for {split}"
@@ -63,11 +79,6 @@ def given_training(encoder: EncoderChoice) -> dict[str, Any]:
 
 
 def _hold_out(config: OwnSplitConfig, videos: Sequence[Video]) -> dict[str, Any]:
-    if config.split != TEST:
-        raise ConfigError(
-            f"[evaluate] split = {config.split!r} needs a splits file: without one there is only 'test'; "
-            "set splits, or leave split away"
-        )
     fraction, seed = config.holdout_fraction, config.holdout_seed
     held = [video.video_id for video in videos if holdout_split(video.video_id, fraction, seed) == TEST]
     source = f"no splits file: {len(held)} of {len(videos)} videos held out by a hash of their ids (seed {seed})"

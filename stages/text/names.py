@@ -1,7 +1,7 @@
 """Which video a name from outside means: the one rule for captions, splits, annotations, imports and `--like`."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
@@ -62,20 +62,27 @@ class NameIndex:
         Raises:
             ConfigError: two videos have it; both are named.
         """
+        kind, videos = self._known_as(name)
+        if len(videos) > 1:
+            found = [f"{video_id} ({self._paths[video_id]})" for video_id in sorted(videos)]
+            raise ConfigError(
+                f"the name {name.removeprefix('./')!r} is the {kind} of {len(videos)} videos: "
+                f"{' and '.join(found[:3])}; expected one: use the relative path"
+            )
+        return next((Match(video_id=video_id, path_index=index) for video_id, index in videos.items()), None)
+
+    def find_all(self, name: str) -> Sequence[Match]:
+        """Every video that a name means, for whoever does not know yet which of them are one."""
+        _, videos = self._known_as(name)
+        return [Match(video_id=video_id, path_index=index) for video_id, index in videos.items()]
+
+    def _known_as(self, name: str) -> tuple[str, Mapping[str, int]]:
+        """The first kind under which a name is known, and the index of the path by video id."""
         name = name.removeprefix("./")
         for kind, videos_by_name in self._kinds.items():
-            videos = videos_by_name.get(name)
-            if not videos:
-                continue
-            if len(videos) > 1:
-                found = [f"{video_id} ({self._paths[video_id]})" for video_id in sorted(videos)]
-                raise ConfigError(
-                    f"the name {name!r} is the {kind} of {len(videos)} videos: {' and '.join(found[:3])}; "
-                    "expected one: use the relative path"
-                )
-            video_id, path_index = next(iter(videos.items()))
-            return Match(video_id=video_id, path_index=path_index)
-        return None
+            if videos := videos_by_name.get(name):
+                return kind, videos
+        return "", {}
 
 
 def _names(video: Named) -> Iterator[tuple[str, str, int]]:

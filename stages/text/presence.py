@@ -1,33 +1,40 @@
-"""Whether a corpus has any narration at all: that decides, before a run is planned, which encoder makes sense."""
+"""Which videos are narrated: that decides, before a run is planned, which encoder makes sense."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from stages.artifacts.stat_cache import scan
 from stages.errors import BadTranscript
-from stages.text.readers import SUFFIXES, read_transcript
-from stages.text.table import read_table
+from stages.text.names import Named
+from stages.text.readers import read_transcript
+from stages.text.sources import CAPTIONS, Source, possible_sources
 
 
-def holds_narration(*, media_dir: Path, captions: Path | None) -> bool:
-    """Whether at least one sentence is found.
+def find_narrated(videos: Sequence[Named], *, media_dir: Path, captions: Path | None) -> Iterator[str]:
+    """Ids of the videos that have a sentence, once each, one by one: transcripts are read until enough are found.
 
     Args:
-        media_dir: where transcripts may lie beside the videos.
+        videos: of the manifest, or what may become one.
+        media_dir: the folder that their paths are relative to; transcripts may lie beside them.
         captions: a captions table, a folder of transcripts, or None.
 
-    Returns:
-        True at the first transcript that holds a narration; a file that is no transcript does not count here.
+    Yields:
+        An id for the first transcript or row of a video that holds a narration; what cannot be read does not count.
+
+    Raises:
+        ConfigError: a folder or the table is not there or is none.
     """
-    if captions is not None and captions.is_file() and captions.suffix.lower() == ".csv":
-        return any(not row.problem for row in read_table(captions))
-    folders = [media_dir, *([captions] if captions is not None and captions.is_dir() else [])]
-    return any(_is_narrated(folder / file.path) for folder in folders for file in scan(folder))
+    found: set[str] = set()
+    for video_id, source in possible_sources(videos, media_dir=media_dir, captions=captions):
+        if video_id not in found and _is_narrated(source, media_dir, captions):
+            found.add(video_id)
+            yield video_id
 
 
-def _is_narrated(path: Path) -> bool:
-    if path.suffix.lower() not in SUFFIXES:
-        return False
+def _is_narrated(source: Source, media_dir: Path, captions: Path | None) -> bool:
+    if source.rows:
+        return any(not row.problem for row in source.rows)
+    folder = captions if source.folder == CAPTIONS and captions else media_dir
     try:
-        return bool(read_transcript(path))
+        return bool(read_transcript(folder / source.path))
     except BadTranscript:
         return False

@@ -7,7 +7,7 @@ transcript wins; then the preferred language, then WebVTT before SRT.
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -67,13 +67,54 @@ def find_sources(
     Raises:
         ConfigError: a folder or the table is not there or is none; or a name means two videos.
     """
+    check_captions(captions)
     found = _best(_beside(media_dir, videos, language)) if media_dir else {}
     if captions is None:
         return found
     if captions.is_dir():
         return found | _best(_in_folder(captions, NameIndex(videos), language))
-    if captions.is_file() and captions.suffix.lower() == ".csv":
-        return found | _in_table(captions, NameIndex(videos))
+    return found | _in_table(captions, NameIndex(videos))
+
+
+def possible_sources(
+    videos: Sequence[Named], *, media_dir: Path, captions: Path | None
+) -> Iterator[tuple[str, Source]]:
+    """Every transcript with the id of each video that it may belong to, matched as `find_sources` does.
+
+    They come one by one, for whoever needs few, and before it is known which files are one video: a name of several is
+    no error here.
+
+    Args:
+        videos: of the manifest, or what may become one.
+        media_dir: the folder that their paths are relative to.
+        captions: a captions table (.csv), a folder of transcripts, or None.
+
+    Raises:
+        ConfigError: a folder or the table is not there or is none.
+    """
+    check_captions(captions)
+    if captions is not None and captions.is_dir():
+        names = NameIndex(videos)
+        for path in _transcript_paths(captions):
+            for match in _match_in_folder(path, "", names.find_all)[0]:
+                yield match.video_id, Source(folder=CAPTIONS, path=path)
+    elif captions is not None:
+        names = NameIndex(videos)
+        for row in read_table(captions):
+            for match in names.find_all(row.video):
+                yield match.video_id, Source(folder="", path=captions.name, rows=(row,))
+    for candidate in _beside(media_dir, videos, ""):
+        yield candidate.match.video_id, candidate.source
+
+
+def check_captions(captions: Path | None) -> None:
+    """Refuse captions that are neither a folder nor a table.
+
+    Raises:
+        ConfigError: they are not there, or something else.
+    """
+    if captions is None or captions.is_dir() or (captions.is_file() and captions.suffix.lower() == ".csv"):
+        return
     problem = "a file that is no .csv table" if captions.exists() else "not there"
     raise ConfigError(
         f"[align] captions = {captions}: this is {problem}; expected a folder of {' or '.join(SUFFIXES)} files, or a "
@@ -88,6 +129,11 @@ def _best(candidates: Iterable[_Candidate]) -> dict[str, Source]:
         if video_id not in best or candidate.rank < best[video_id].rank:
             best[video_id] = candidate
     return {video_id: candidate.source for video_id, candidate in best.items()}
+
+
+def holds_transcripts(folder: Path) -> bool:
+    """Whether a transcript lies somewhere below a folder, by the names of its files."""
+    return any(_is_transcript(file.path) for file in scan(folder))
 
 
 def _transcript_paths(folder: Path) -> list[str]:
@@ -139,16 +185,20 @@ def _beside(media_dir: Path, videos: Sequence[Named], language: str) -> Iterable
             yield _Candidate(match, language_rank, Source(folder=MEDIA, path=path))
 
 
+def _match_in_folder(path: str, language: str, find: Callable[[str], Sequence[Match]]) -> tuple[Sequence[Match], int]:
+    """As `_match`: a mirrored tree names a video by its path, a flat folder by a name alone."""
+    return _match(path, language, lambda name: find(name) or find(PurePosixPath(name).name))
+
+
 def _in_folder(folder: Path, names: NameIndex, language: str) -> Iterable[_Candidate]:
     def find(name: str) -> Sequence[Match]:
-        # A mirrored tree names a video by its path, a flat folder by a name alone.
-        match = names.find(name) or names.find(PurePosixPath(name).name)
+        match = names.find(name)
         return (match,) if match else ()
 
     unknown = []
     for path in _transcript_paths(folder):
         try:
-            matches, language_rank = _match(path, language, find)
+            matches, language_rank = _match_in_folder(path, language, find)
         except ConfigError as error:
             raise ConfigError(f"{folder / path}: {error}") from error
         if not matches:

@@ -106,6 +106,10 @@ class ObjectiveSettings(StageConfig, ABC):
             ConfigError: one does not exist.
         """
 
+    def least_narrated(self, accumulate: int) -> int:
+        """Narrated videos that it cannot train without, given the batches an update; by default one is enough."""
+        return 1
+
     @property
     @abstractmethod
     def items_a_batch(self) -> int:

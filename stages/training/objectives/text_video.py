@@ -58,6 +58,10 @@ class TextVideoSettings(ObjectiveSettings):
         """See `ObjectiveSettings`."""
         return self.backbone
 
+    def least_narrated(self, accumulate: int) -> int:
+        """See `ObjectiveSettings`."""
+        return self.batch_videos * accumulate
+
     @property
     def items_a_batch(self) -> int:
         """Pairs."""
