@@ -84,16 +84,18 @@ def import_features(config: RunConfig, imported: ImportFeaturesConfig) -> Outcom
 
 
 def doctor(path: Path | None, config: RunConfig | None, *, full: bool, seconds: float) -> "Diagnosis":
-    """Examine a media folder as a configuration would use it, or as the defaults would."""
+    """Examine a media folder, by default that of a configuration, as that would use it, or as the defaults would."""
     from pipeline.doctor import DoctorSettings, diagnose
 
     if config is not None:
-        config = resolve(config)
+        elsewhere = {} if path is None else {"media": path}
+        config = resolve(config.model_copy(update={"ingest": config.ingest.model_copy(update=elsewhere)}))
         check_files(build_stages(config.model_copy(update={"imported": None})))  # whose files need not be hashed here
-    if path is None and config is None:
+        ingest = config.ingest
+    elif path is not None:
+        ingest = IngestConfig(media=path.absolute())
+    else:
         raise ConfigError("doctor: say what to examine: a media folder, or --config FILE")
-    ingest = IngestConfig(media=path.absolute()) if path is not None else config.ingest if config else None
-    assert ingest is not None
     executor = config.executor if config else ExecutorConfig()
     settings = DoctorSettings(
         ingest=ingest,

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import commands
+from pipeline import commands, doctor
 from pipeline.config import RunConfig, load_config
+from pipeline.doctor import DoctorSettings
 from pipeline.plan import resolve
 from stages.datasets.splits import TRAIN, holdout_split
 from stages.errors import ConfigError
+from stages.ingest import IngestConfig
 from tests.small_run import SmallRun
 
 SPOKEN = "1\n00:00:01,000 --> 00:00:02,000\nstir it\n"
@@ -114,6 +116,26 @@ def test_files_that_are_not_there_are_refused_before_any_work(
         commands.plan(config)
     with pytest.raises(ConfigError, match=problem):
         commands.doctor(None, config, full=False, seconds=0)
+
+
+def test_the_doctor_takes_another_folder_as_the_configuration_would(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note(settings: DoctorSettings, **_: object) -> None:
+        told.append(settings.ingest)
+
+    told: list[IngestConfig] = []
+    monkeypatch.setattr(doctor, "diagnose", note)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").mkdir()
+    config = corpus.config("encoder=s3d-text", "ingest.frame_rate=5", "ingest.deadline_s=7")
+    commands.doctor(Path("other"), config, full=False, seconds=0)
+    commands.doctor(None, config, full=False, seconds=0)
+    commands.doctor(Path("other"), None, full=False, seconds=0)
+    other = tmp_path / "other"
+    assert told == [config.ingest.model_copy(update={"media": other}), config.ingest, IngestConfig(media=other)]
+    with pytest.raises(ConfigError, match="say what to examine"):
+        commands.doctor(None, None, full=False, seconds=0)
 
 
 def test_a_stage_that_is_not_asked_for_needs_no_file(corpus: Corpus) -> None:
