@@ -1,5 +1,6 @@
 """The command `fabula`: the only place that prints. Exit codes: 0 done, 1 failed, 2 bad usage or config, 3 open."""
 
+import io
 import json
 import logging
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.memory import collect_garbage_seldom
-from pipeline.config import RunConfig, load_config
+from pipeline.config import RunConfig, check_import, load_config
 from stages.artifacts.durable import storage_problem
 from stages.errors import ConfigError, FabulaError
 
@@ -39,6 +40,8 @@ def main() -> None:
     """Run the command line; every error ends in one message and an exit code."""
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
     collect_garbage_seldom()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal may lack letters that a video's narration has
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         app()
     except ConfigError as error:
@@ -71,7 +74,8 @@ def _say(text: str) -> None:
 
 
 def _say_json(value: Any) -> None:
-    _say(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False))
+    knows_all = (sys.stdout.encoding or "").lower().startswith("utf")  # JSON has escapes of its own for the rest
+    _say(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=not knows_all))
 
 
 @app.command()
@@ -194,9 +198,8 @@ def import_features(
 ) -> None:
     """Make a features artifact of .npy files (HowTo100M, VideoCLIP, CLIP, I3D): one row a second, or --rate."""
     from pipeline import commands
-    from stages.import_features import ImportFeaturesConfig
 
-    imported = ImportFeaturesConfig(folder=folder.absolute(), backbone=backbone, suffix=suffix, rate=rate)
+    imported = check_import(folder=folder.absolute(), backbone=backbone, suffix=suffix, rate=rate)
     _end(commands.import_features(_load(config, set_), imported), as_json)
 
 

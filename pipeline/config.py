@@ -131,6 +131,19 @@ def load_tables(path: Path) -> TablesConfig:
         raise ConfigError("\n".join(_explain(path, problem, TablesConfig) for problem in error.errors())) from error
 
 
+def check_import(**settings: Any) -> ImportFeaturesConfig:
+    """The settings of `fabula import features`.
+
+    Raises:
+        ConfigError: one is not valid.
+    """
+    try:
+        return ImportFeaturesConfig.model_validate(settings)
+    except ValidationError as error:
+        problems = (_explain("fabula import features", problem, ImportFeaturesConfig) for problem in error.errors())
+        raise ConfigError("\n".join(problems)) from error
+
+
 def _config_of_run(folder: Path) -> tuple[Path, Path | None]:
     """The resolved configuration of a run, or of the newest run of a store, and that store; None if it is in none."""
     folder = folder.resolve()
@@ -173,7 +186,7 @@ def _parse_value(text: str) -> Any:
         return text
 
 
-def _explain(path: Path, problem: Any, root: type[BaseModel] = RunConfig) -> str:
+def _explain(path: Path | str, problem: Any, root: type[BaseModel] = RunConfig) -> str:
     location, models = _located([str(part) for part in problem["loc"]], root)
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
