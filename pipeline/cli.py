@@ -122,7 +122,6 @@ def _end(outcome: "Outcome", as_json: bool) -> None:
     """Say what a run came to, and leave with its exit code."""
     from pipeline import show
 
-    failures = sum(totals["failures"] for totals in outcome.totals.values())
     if as_json:
         references = {label: artifact.directory.reference for label, artifact in outcome.artifacts.items()}
         _say_json({"totals": outcome.totals, "open": outcome.open_units, "artifacts": references})
@@ -133,7 +132,9 @@ def _end(outcome: "Outcome", as_json: bool) -> None:
         raise SystemExit(OPEN)
     if "evaluation" in outcome.artifacts and not as_json:
         _say(show.evaluation_text(outcome.artifacts["evaluation"]))
-    sys.stderr.write(f"done; {failures} named failures" + ("; fabula status lists them\n" if failures else "\n"))
+    num_failed = len(outcome.failed_inputs)
+    hint = "; fabula status lists them" if num_failed else ""
+    sys.stderr.write(f"done; {num_failed} inputs with named failures{hint}\n")
 
 
 @app.command()

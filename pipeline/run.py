@@ -42,6 +42,13 @@ class Outcome:
     open_units: dict[str, str] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
 
+    @property
+    def failed_inputs(self) -> set[str]:
+        """What failed in any stage: a video that two artifacts lack is one."""
+        lacking = (self.artifacts[label] for label, totals in self.totals.items() if totals["failures"])
+        records = (record for artifact in lacking for record in artifact.records)
+        return {failure.input_id for record in records for failure in record.failures}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:

@@ -81,6 +81,14 @@ def test_what_a_configuration_no_longer_makes_is_garbage(tmp_path: Path, words: 
     assert find_garbage(Store(root)) == [shouted.artifacts["capitals.shout"].directory.path]
 
 
+def test_an_input_that_two_artifacts_lack_has_failed_once(tmp_path: Path, words: Path) -> None:
+    (words / "b.txt").write_text("bad")
+    (words / "e.txt").write_text("bad")
+    outcome = run_both(tmp_path / "store", words, shout=True)
+    assert sum(totals["failures"] for totals in outcome.totals.values()) == 4
+    assert outcome.failed_inputs == {"b.txt", "e.txt"}
+
+
 def test_folders_of_the_user_are_never_garbage(tmp_path: Path, words: Path) -> None:
     root = tmp_path / "store"
     run_both(root, words)
