@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import shlex
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.memory import collect_garbage_seldom
-from pipeline.config import RunConfig, check_import, load_config
+from pipeline.config import RunConfig, check_import, load_config, section_toml
 from stages.artifacts.durable import storage_problem
 from stages.errors import ConfigError, FabulaError
 
@@ -201,7 +202,13 @@ def import_features(
     from pipeline import commands
 
     imported = check_import(folder=folder.absolute(), backbone=backbone, suffix=suffix, rate=rate)
-    _end(commands.import_features(_load(config, set_), imported), as_json)
+    settings = _load(config, set_)
+    _end(commands.import_features(settings, imported), as_json)
+    store = shlex.quote(str(settings.root))
+    sys.stderr.write(
+        f"to go on with these features: fabula run --config {store}, whose newest run this was, "
+        f"or add to the configuration:\n\n{section_toml('imported', imported)}"
+    )
 
 
 @import_app.command("checkpoint")

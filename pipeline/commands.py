@@ -78,7 +78,10 @@ def _make_executor(config: ExecutorConfig) -> Executor:
 
 
 def import_features(config: RunConfig, imported: ImportFeaturesConfig) -> Outcome:
-    """Make a features artifact of files that others made; a later run of the store uses it."""
+    """Make a features artifact of files that others made, for runs whose configuration has this `imported`.
+
+    The store does not put it into other configurations: what a run does is said by its own, and so can be taken back.
+    """
     config = config.model_copy(update={"imported": imported})
     return run(config, only=None, until=ImportFeatures.name, rehash=False)
 

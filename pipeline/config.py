@@ -144,6 +144,11 @@ def check_import(**settings: Any) -> ImportFeaturesConfig:
         raise ConfigError("\n".join(problems)) from error
 
 
+def section_toml(name: str, settings: StageConfig) -> str:
+    """A section as a configuration spells it, without what is the default."""
+    return tomli_w.dumps({name: settings.model_dump(mode="json", exclude_defaults=True)})
+
+
 def _config_of_run(folder: Path) -> tuple[Path, Path | None]:
     """The resolved configuration of a run, or of the newest run of a store, and that store; None if it is in none."""
     folder = folder.resolve()

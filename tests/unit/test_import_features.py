@@ -20,6 +20,7 @@ from stages.import_features import ImportFeatures, ImportFeaturesConfig, plan_im
 from stages.ingest import Ingest, IngestConfig
 from stages.training.dataset import feature_entries
 from tests.media import Numbered, make_video
+from tests.small_run import SmallRun
 from tests.unit.test_extract import run_stage
 
 
@@ -216,6 +217,23 @@ def test_same_files_same_bytes_and_a_changed_one_redoes_its_shard(importer: Impo
     importer.save("gamma.npy", rows(3, seed=5))
     plan = plan_stage(importer.stage(videos_per_shard=1), importer.inputs)
     assert len(plan.jobs()) == 1
+
+
+def test_the_command_says_how_a_run_goes_on_with_them(tmp_path: Path) -> None:
+    run = SmallRun(tmp_path).write(encoder="s3d-text", evaluate={}, train={})
+    run.videos.mkdir(parents=True)
+    make_video(run.videos / "alpha", Numbered(num_frames=125, size=(64, 48)))
+    (tmp_path / "its features").mkdir()
+    np.save(tmp_path / "its features" / "alpha_2.npy", rows(10))
+    said = run.fabula("import features", str(tmp_path / "its features"), "--rate", "2", "--suffix", "_2.npy").stderr
+    assert f"fabula run --config {run.store}, " in said
+    _, section = said.split("add to the configuration:\n")
+    with run.config.open("a") as file:
+        file.write(section)
+    for config in (run.config, run.store):
+        stages = json.loads(run.fabula("plan", "--json", config=config).stdout)
+        assert [stage["stage"] for stage in stages][:3] == ["ingest", "import_features", "align"]
+        assert [artifact["run"] for stage in stages[:2] for artifact in stage["artifacts"]] == [0, 0]
 
 
 @pytest.mark.shared
