@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 FABULA := $(BIN)/fabula
 # cpu or cuda: which faiss to install (never both).
 ACCEL ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo cuda || echo cpu)
+# Both own the same files: where the other one is, neither would be whole without it.
+OTHER_FAISS = $(if $(filter cuda,$(ACCEL)),faiss-cpu,faiss-gpu)
 # INSTALL= (empty) uses the environment in VENV as it is.
 INSTALL ?= $(VENV)/.installed-$(ACCEL)
 
@@ -30,6 +32,9 @@ help: ## list the targets
 
 $(VENV)/.installed-$(ACCEL): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
+	@rm -f $(VENV)/.installed-*
+	@if $(BIN)/python -m pip show $(OTHER_FAISS) >/dev/null 2>&1; then \
+	  $(BIN)/python -m pip uninstall --quiet --yes faiss-cpu faiss-gpu; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[$(ACCEL),dev]'
 	@touch $@
 

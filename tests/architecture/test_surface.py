@@ -176,6 +176,37 @@ def python(snippet: str, checkout: Path) -> str:
     return subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True).stdout
 
 
+PRETENDED_PYTHON = """#!/bin/sh
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  "-m pip show faiss-"*) test -e "{folder}/$4" ;;
+  "-m pip uninstall "*) echo uninstall >> {folder}/log && rm -f {folder}/faiss-cpu {folder}/faiss-gpu ;;
+  *"[cpu,dev]") echo cpu >> {folder}/log && touch {folder}/faiss-cpu ;;
+  *"[cuda,dev]") echo cuda >> {folder}/log && touch {folder}/faiss-gpu ;;
+esac
+"""
+"""Pretends to make an environment and to install; notes what pip did, and which of the two is there."""
+
+
+def test_one_faiss_takes_the_place_of_the_other(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(PRETENDED_PYTHON.format(folder=tmp_path))
+    python.chmod(0o755)
+    expected: list[str] = []
+    for accel, did in (
+        ("cpu", ["cpu"]),
+        ("cpu", []),
+        ("cuda", ["uninstall", "cuda"]),
+        ("cuda", []),
+        ("cpu", ["uninstall", "cpu"]),
+    ):
+        command = ["make", "install", f"ACCEL={accel}", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        expected += did
+        assert (tmp_path / "log").read_text().split() == expected
+        assert [path.name for path in tmp_path.glob("faiss-*")] == ["faiss-gpu" if accel == "cuda" else "faiss-cpu"]
+
+
 def test_a_run_needs_a_folder() -> None:
     done = subprocess.run(["make", "run", "INSTALL="], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode != 0
