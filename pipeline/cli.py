@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import shlex
 import sys
 import traceback
@@ -51,7 +52,7 @@ def main() -> None:
         _fail(str(error), FAILED)
     except SystemExit as end:
         if end.code == STOPPED:  # so typer ends what Ctrl-C stops
-            _fail("stopped; what is committed stays: run the same command again to go on", STOPPED)
+            _stop()
         raise
     except OSError as error:
         _fail(storage_problem(error) or _bug(), FAILED)
@@ -67,6 +68,16 @@ def _bug() -> str:
 def _fail(message: str, code: int) -> None:
     sys.stderr.write(f"fabula: {message}\n" if not message.startswith("Traceback") else message + "\n")
     sys.exit(code)
+
+
+def _stop() -> None:
+    from pipeline.executors.inline import is_at_work
+
+    sys.stderr.write("fabula: stopped; what is committed stays: run the same command again to go on\n")
+    if is_at_work():  # a second Ctrl-C: Python would wait for threads that the unit has started
+        sys.stderr.flush()
+        os._exit(STOPPED)
+    sys.exit(STOPPED)
 
 
 def _say(text: str) -> None:

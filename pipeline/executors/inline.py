@@ -1,6 +1,7 @@
 """Runs units one after the other in this process: for tests, small runs and debugging."""
 
 import logging
+import threading
 from collections.abc import Generator, Sequence
 from functools import partial
 from queue import SimpleQueue
@@ -10,6 +11,10 @@ from pipeline.executors.base import Job, OpenedWorker, Progress, Report
 from stages.contract import Inputs, Stage
 
 logger = logging.getLogger(__name__)
+
+_THREAD = "fabula-inline"
+_SOON_S = 0.2
+"""What ends within this time is not worth a word: most often no unit was left to do."""
 
 
 class InlineExecutor:
@@ -40,14 +45,24 @@ class InlineExecutor:
                     logger.warning("worker_not_closed", exc_info=True)
                 messages.put(None)
 
-        thread = Thread(target=work, name="fabula-inline", daemon=True)
+        thread = Thread(target=work, name=_THREAD, daemon=True)
         thread.start()
         try:
             while (message := messages.get()) is not None:
                 yield message
-        finally:
+        except (KeyboardInterrupt, GeneratorExit):
             stopped = True
-            thread.join()
+            thread.join(_SOON_S)
+            if thread.is_alive():
+                logger.warning("finishing the current unit; Ctrl-C now stops at once")
+                thread.join()  # not in a finally: Ctrl-C while this is said stops, too
+            raise
+        thread.join()
 
     def close(self) -> None:
         """Nothing was started that outlives `run`."""
+
+
+def is_at_work() -> bool:
+    """Whether a unit is still being done: nobody waited for its end."""
+    return any(thread.name == _THREAD for thread in threading.enumerate())
