@@ -294,7 +294,7 @@ def test_training_goes_on_from_a_checkpoint(tmp_path):
 
 def test_a_checkpoint_that_is_not_there_or_does_not_fit_is_named(tmp_path):
     inputs = make_inputs(tmp_path / "store")
-    with pytest.raises(ConfigError, match=r"start or tokenizer = .*nowhere: there is no such"):
+    with pytest.raises(ConfigError, match=r"\[train\] start = .*nowhere: there is no such"):
         Train(SMALL.model_copy(update={"start": tmp_path / "nowhere"})).units(inputs)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"\[train\] start: .*there is no file"):
