@@ -5,7 +5,7 @@ The one unit, `run`, keeps checkpoints in its scratch folder and goes on from th
 processes may do it together: one leads and writes, the others assist.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
