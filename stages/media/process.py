@@ -1,6 +1,7 @@
 """One decode process as its supervisor sees it: start, job, messages within a deadline, and what it died of."""
 
 import collections
+import contextlib
 import fcntl
 import os
 import select
@@ -46,7 +47,8 @@ class IsolationSettings:
 class DecodeProcess:
     """One decode process with its three pipes and the memory that it shares.
 
-    It dies with the thread that made it (Linux sends the signal when that thread ends).
+    It dies with the thread that made it (Linux sends the signal when that thread ends). It has a session of its own:
+    Ctrl-C is for the supervisor, which may still want what is being decoded; and it is killed with all it has started.
     """
 
     def __init__(self, settings: IsolationSettings) -> None:
@@ -60,7 +62,7 @@ class DecodeProcess:
         environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(
             [*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            env=environment, bufsize=0, pass_fds=(shared,),
+            env=environment, bufsize=0, pass_fds=(shared,), start_new_session=True,
         )  # fmt: skip
         self._ring = Ring(shared)
         os.close(shared)
@@ -97,12 +99,14 @@ class DecodeProcess:
                 return
 
     def signal_end(self) -> None:
-        """Make the process end; whoever reads from it notices."""
-        self._child.kill()
+        """Make the process end, and what it has started; whoever reads from it notices."""
+        if self.alive:  # its number is nobody else's
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
 
     def kill(self) -> None:
         """End the process at once and collect it."""
-        self._child.kill()
+        self.signal_end()
         self._child.wait()
         self._listener.join()
         for pipe in (self._child.stdin, self._child.stdout, self._child.stderr):
@@ -164,7 +168,7 @@ class DecodeProcess:
         try:
             code = self._child.wait(timeout=1.0 if hangs else 10.0)
         except subprocess.TimeoutExpired:
-            self._child.kill()
+            self.signal_end()
             self._child.wait()
             code = None
         self._listener.join()

@@ -5,12 +5,10 @@ goes to standard error, where the supervisor keeps the last lines. Pictures go t
 descriptor RING. It may be killed at any moment.
 """
 
-import ctypes
 import importlib
 import json
 import os
 import resource
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -24,9 +22,8 @@ from stages.media.causes import OUT_OF_MEMORY
 from stages.media.jobs import JOBS
 from stages.media.listening import listener
 from stages.media.messages import BUG, LENGTHS_SIZE, Header, unpack_lengths, write_message
+from stages.media.parents import die_with
 from stages.media.ring import Ring
-
-_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -78,10 +75,7 @@ def _refuse(replies: BinaryIO, kind: str, cause: str, message: str) -> None:
 
 def _guard(supervisor: int, memory_mib: int) -> None:
     """Die with the supervisor, and never take more memory than allowed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:  # it died before the line above
-        sys.exit(1)
+    die_with(supervisor)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib << 20, memory_mib << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

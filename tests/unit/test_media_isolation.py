@@ -1,6 +1,8 @@
 """Decode processes survive nothing, their supervisor everything."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from stages.media.isolation import IsolatedPool, IsolatedProber, IsolationSettin
 from stages.media.ring import RING_BYTES
 from tests.media import Numbered, make_video, read_number
 
+ROOT = str(Path(__file__).parents[2])
 BROKEN = ("tests.broken_decoders",)
 CONSUMER = GridConsumer(
     clip_s=0.5, stride_s=0.5, fps=8, frames_per_clip=4, tail="keep", geometry=Geometry(short_side=96)
@@ -175,17 +178,63 @@ def test_processes_die_with_their_supervisor(video):
         "pool = IsolatedPool(IsolationSettings())\npool.call('probe', {'path': sys.argv[1]})\n"
         "import psutil\nprint(*[p.pid for p in psutil.Process().children()], flush=True)\nos.kill(os.getpid(), 9)\n"
     )
-    root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", code, str(video)], capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": ROOT},
     )  # fmt: skip
-    child = int(done.stdout)
-    for _ in range(50):
-        if not psutil.pid_exists(child):
-            break
-        time.sleep(0.1)
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    assert _is_gone(int(done.stdout))
+
+
+def test_ctrl_c_in_the_terminal_is_not_the_decode_processes_affair(tmp_path):
+    """The supervisor's group is interrupted while it holds messages back, so that the job cannot have ended."""
+    code = (
+        "import signal, sys\nfrom stages.media.isolation import *\n"
+        "signal.signal(signal.SIGINT, lambda *_: None)\n"
+        "pool = IsolatedPool(IsolationSettings())\nmessages = pool.stream('sample', json.loads(sys.argv[1]))\n"
+        "next(messages)\nprint('begun', flush=True)\ninput()\n"
+        "for message in messages:\n    message.let_go()\nprint(message.header['kind'])\n"
+    )
+    wide = GridConsumer(clip_s=1, stride_s=1, fps=25, frames_per_clip=25, tail="keep", geometry=Geometry(width=400))
+    path = make_video(tmp_path / "long", Numbered(num_frames=500))
+    arguments = {"path": str(path), "decoder": "pyav", "consumers": [wide.to_json()], "required": {}}
+    driver = subprocess.Popen(
+        [sys.executable, "-c", f"import json\n{code}", json.dumps(arguments)], text=True, start_new_session=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ROOT},
+    )  # fmt: skip
+    assert driver.stdout.readline() == "begun\n"
+    os.killpg(driver.pid, signal.SIGINT)
+    assert driver.communicate("\n", timeout=60)[0] == "done\n"
+
+
+def test_a_program_that_hangs_is_killed_with_its_decode_process(video, sleeping_ffmpeg):
+    with IsolatedPool(IsolationSettings(deadline_s=1.0)) as pool, pytest.raises(DeadlineExceeded):
+        sample(pool, video, "ffmpeg")
+    assert _is_gone(int(sleeping_ffmpeg.read_text()))
+
+
+def test_a_program_that_hangs_dies_with_the_supervisor(video, sleeping_ffmpeg):
+    code = (
+        "import json, sys\nfrom stages.media.isolation import *\n"
+        "list(IsolatedPool(IsolationSettings()).stream('sample', json.loads(sys.argv[1])))\n"
+    )
+    arguments = {"path": str(video), "decoder": "ffmpeg", "consumers": [CONSUMER.to_json()], "required": {}}
+    command = [sys.executable, "-c", code, json.dumps(arguments)]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ROOT}) as driver:
+        while not (sleeping_ffmpeg.exists() and sleeping_ffmpeg.read_text()):
+            assert driver.poll() is None
+            time.sleep(0.05)
+        driver.kill()
+    assert _is_gone(int(sleeping_ffmpeg.read_text()))
+
+
+@pytest.fixture
+def sleeping_ffmpeg(tmp_path, monkeypatch):
+    """Where a program that does nothing, and is taken for ffmpeg, writes its process number."""
+    program, number = tmp_path / "ffmpeg", tmp_path / "number"
+    program.write_text(f"#!/bin/sh\necho $$ > {number}\nexec sleep 600\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(program))
+    return number
 
 
 def test_a_decode_process_that_cannot_start_is_a_bug():
@@ -203,6 +252,15 @@ def test_the_prober_gives_records(video, bad):
     finally:
         prober.close()
     assert _children() == set()
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether a process ends within 5 s."""
+    for _ in range(50):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _children() -> set[int]:

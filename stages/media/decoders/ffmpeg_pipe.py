@@ -4,12 +4,14 @@ ffmpeg turns pictures for display itself. It passes over damage like the default
 frames are doubtful: any error line makes every frame of the file doubtful from then on.
 """
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from typing import IO, Any
 
 import av
@@ -22,6 +24,7 @@ from av.error import FFmpegError
 from stages.media.causes import NO_FRAMES, decode_error, normalise_words
 from stages.media.container import Timeline, address, open_container, origin, scan_timeline
 from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.parents import die_with
 from stages.media.sources import Source
 
 _SAME_TIME_S = 1e-4
@@ -115,8 +118,9 @@ class FfmpegDecoder:
         timeline = scan_timeline(source)
         with tempfile.TemporaryFile() as log:
             process = subprocess.Popen(
-                _command(source, index), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
-            )
+                _command(source, index), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                preexec_fn=partial(die_with, os.getpid()),  # noqa: PLW1509 - a decode process has one thread
+            )  # fmt: skip
             try:
                 yield FfmpegVideo(source.name, process, log, zero, timeline)
             finally:
