@@ -67,9 +67,8 @@ def diagnose(settings: DoctorSettings, *, make_executor: Callable[[], Executor],
     extract = settings.extract
     candidates = find_candidates(settings.ingest.media, settings.ingest.frame_rate)
     checks = check_machine(device=extract.device, decoder=extract.decoder) if settings.check_machine else []
-    required = {label: consumer.to_json() for label, consumer in required_consumers(extract).items()}
     examine = ExamineSettings(
-        sample={"decoder": decoder_name(extract), "required": required},
+        sample={"decoder": decoder_name(extract), "required": required_consumers(extract)},
         deadline_s=settings.ingest.deadline_s,
         memory_mib=extract.memory_mib,
     )

@@ -66,7 +66,8 @@ class Extract(Stage):
     media: Path
 
     name: ClassVar[str] = "extract"
-    version: ClassVar[int] = 3  # 2: S3D in planar form. 3: one thread a batch, scaling in two steps, stricter masks
+    # 2: S3D in planar form. 3: one thread a batch, scaling in two steps, stricter masks. 4: named by what is required
+    version: ClassVar[int] = 4
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -80,14 +81,14 @@ class Extract(Stage):
 
     def units(self, inputs: Inputs) -> list[Unit]:
         """One unit for each `videos_per_shard` positions that hold a video."""
-        recipes = make_recipes(self.config)
+        recipes, required = make_recipes(self.config), required_consumers(self.config)
         shards: dict[int, list[Video]] = defaultdict(list)
         videos = read_videos(inputs["manifest"])
         if not videos:
             raise ConfigError("[ingest] media: none of its files is a usable video; `fabula status` says why for each")
         for video in videos:
             shards[video.position // self.config.videos_per_shard].append(video)
-        return [_unit(number, shards[number], recipes) for number in sorted(shards)]
+        return [_unit(number, shards[number], recipes, required) for number in sorted(shards)]
 
     def open(self, inputs: Inputs) -> Worker:
         """Start the decode processes; networks are loaded when a unit first wants them."""
@@ -174,7 +175,7 @@ class ExtractWorker:
         common = {
             "decoder": decoder_name(self._config),
             "consumers": [consumer.to_json() for consumer in consumers],
-            "required": {label: consumer.to_json() for label, consumer in required_consumers(self._config).items()},
+            "required": required_consumers(self._config),
         }
         return [
             Job(
@@ -221,13 +222,17 @@ class ExtractWorker:
         return ThreadedEncoder(loaded.encode, self._pool), batch_size
 
 
-def _unit(number: int, videos: Sequence[Video], recipes: dict[str, dict[str, Any]]) -> Unit:
+def _unit(
+    number: int, videos: Sequence[Video], recipes: dict[str, dict[str, Any]], required: dict[str, dict[str, Any]]
+) -> Unit:
     contents = [[video.video_id, video.content_hash] for video in videos]
     return Unit(
         unit_id=f"{number:05d}",
         inputs=tuple(video.video_id for video in videos),
         payload={"members": [{"video_id": video.video_id, "source": video_source(video)} for video in videos]},
-        identities={label: {"settings": recipe, "videos": contents} for label, recipe in recipes.items()},
+        identities={
+            label: {"settings": recipe, "required": required, "videos": contents} for label, recipe in recipes.items()
+        },
     )
 
 

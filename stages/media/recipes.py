@@ -59,7 +59,11 @@ def decoder_name(config: OutputsConfig) -> str:
     return KEYFRAMES if config.decode == "keyframes" else config.decoder
 
 
-def required_consumers(config: OutputsConfig) -> "dict[str, Consumer]":
-    """What every video must have something for, whatever is asked of a unit: the backbones, or else the frames."""
+def required_consumers(config: OutputsConfig) -> dict[str, dict[str, Any]]:
+    """What every video must have something for, whatever is asked of a unit: the backbones, or else the frames.
+
+    Returns:
+        Their consumers' JSON by label. It decides which videos fail, in each output: it is part of what names them all.
+    """
     labels = [f"features.{backbone}" for backbone in config.backbones] or [FRAMES]
-    return {label: make_consumer(config, label) for label in labels}
+    return {label: make_consumer(config, label).to_json() for label in labels}

@@ -69,7 +69,7 @@ def decode(paths: Sequence[Path], config: ExtractConfig, log: Path, *, processes
     common = {
         "decoder": decoder_name(config),
         "consumers": [make_consumer(config, label).to_json() for label in make_recipes(config)],
-        "required": {label: consumer.to_json() for label, consumer in required_consumers(config).items()},
+        "required": required_consumers(config),
     }
     jobs = [Job(input_id=str(number), arguments={"path": str(path), **common}) for number, path in enumerate(paths)]
     log.unlink(missing_ok=True)

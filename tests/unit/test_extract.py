@@ -391,6 +391,22 @@ def test_what_decides_bytes_names_the_unit(corpus: Corpus, tmp_path: Path) -> No
         assert identities(**telling) != plain
 
 
+def test_what_every_video_must_have_names_all_outputs(corpus: Corpus, tmp_path: Path) -> None:
+    """A video without a row of one backbone fails in every output: beside others the same output is another one."""
+    resnet = {"size": "tiny", "short_side": 64, "crop": 48}
+
+    def prints(label: str, **config: Any) -> str:
+        stage = Extract(ExtractConfig(**config, resnet=resnet), corpus.media)
+        plan = plan_stage(stage, Inputs(store=Store(tmp_path), artifacts={"manifest": corpus.manifest}))
+        return next(a.description.fingerprint for a in plan.artifacts if a.description.label == label)
+
+    assert prints("thumbnails") != prints("thumbnails", tail="drop")
+    assert prints("thumbnails") != prints("thumbnails", s3d={"preset": "milnce"})
+    assert prints("thumbnails") == prints("thumbnails", s3d={"seed": 1})
+    alone, beside = {"backbones": ("resnet",), "tail": "drop"}, {"backbones": ("s3d", "resnet"), "tail": "drop"}
+    assert prints("features.resnet", **alone) != prints("features.resnet", **beside)
+
+
 def test_weights_of_another_checksum_are_refused(corpus: Corpus, tmp_path: Path) -> None:
     weights = tmp_path / "s3d.pth"
     weights.write_bytes(b"no weights")
