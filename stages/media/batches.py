@@ -85,6 +85,6 @@ class _Batch:
     def _encode(self, rgb: Rgb) -> Bytes:
         if self._quality is None:
             return rgb
-        from stages.media.jpeg import encode_jpeg  # Pillow takes its time, and most processes never need it
+        from stages.media.jpeg import encode_jpeg  # Pillow takes its time, and who reads batches does not need it
 
         return np.frombuffer(encode_jpeg(rgb, self._quality), np.uint8)

@@ -64,6 +64,8 @@ def open_container(source: Source) -> Iterator[tuple[InputContainer, VideoStream
     url, options = address(source)
     try:
         container = av.open(url, format=options.pop("format", None), options=options, metadata_errors="replace")
+    except MemoryError:  # the limit's fault, not the file's; PyAV's is an FFmpegError, too
+        raise
     except (FFmpegError, ValueError, OSError) as error:
         raise not_media(source, error) from error
     with container:
@@ -161,6 +163,8 @@ def scan_timeline(source: Source) -> Timeline:
                         keyframes_s.add(shown[-1][0])
                 elif packet.stream.type == "audio":
                     others_end_s = max(others_end_s, _interval(packet, zero, 0.0, shown)[1])
+        except MemoryError:
+            raise
         except FFmpegError:
             failed = True
         kept = _without_strays(sorted(shown))

@@ -63,6 +63,8 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[tup
                 yield packet, lost
                 lost = False
             complaints = heard.num_complaints
+    except MemoryError:  # the limit's fault, not the file's; PyAV's is an FFmpegError, too
+        raise
     except FFmpegError:  # the file ends in the middle of a packet
         lost = True
     yield Packet(), lost

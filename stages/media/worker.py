@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from stages.errors import ConfigError, SampleError
 from stages.media.causes import OUT_OF_MEMORY
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
     jobs, replies = _take_pipes()
     shared = Ring(int(ring))
     listener()
+    Image.preinit()  # it loads libraries: with memory short they fail to load, which looks like a bug of ours
     for module in modules:
         importlib.import_module(module)
     write_message(replies, {"kind": "ready"})

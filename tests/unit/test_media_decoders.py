@@ -1,14 +1,18 @@
 """Every decoder gives the right frame for every time, or says that it cannot: files whose frames show their number."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
+import av
 import numpy as np
 import pytest
 
 from stages.errors import ConfigError, DecodeError
+from stages.media.container import scan_timeline
 from stages.media.decoders import open_decoder
 from stages.media.frames import FrameRequest, PassFacts, sample_frames
 from stages.media.geometry import Geometry
+from stages.media.packets import read_packets
 from stages.media.probe import probe_video
 from stages.media.sources import FrameFolder, Source
 from tests.media import Numbered, make_pictures, make_sound, make_video, read_number, remux
@@ -121,6 +125,28 @@ def test_times_outside_are_counted(made, decoder):
     samples, facts = look_up(made["h264"], np.array([-1.0, -0.1, 0.0, 1.99, 2.0, 9.0]), decoder)
     assert [read_number(s.rgb) for s in samples] == [0, 0, 0, 49]
     assert (facts.missing_before, facts.missing_after) == ([2], [2])
+
+
+def test_short_memory_is_no_damage(made, monkeypatch):
+    """PyAV's MemoryError is one of its errors of damaged files, too."""
+
+    def starve(*_, **__):
+        raise av.error.MemoryError(12, "Cannot allocate memory")
+
+    path, starving = made["h264"].path, SimpleNamespace(decode=starve, demux=starve, format=SimpleNamespace(name="mov"))
+    with open_decoder("pyav").open(path) as video:
+        monkeypatch.setattr(video, "_context", starving)
+        with pytest.raises(MemoryError):
+            next(video.frames())
+    with pytest.raises(MemoryError):
+        next(read_packets(starving, None))
+    with monkeypatch.context() as patches:
+        patches.setattr("stages.media.container._interval", starve)
+        with pytest.raises(MemoryError):
+            scan_timeline(path)
+    monkeypatch.setattr(av, "open", starve)
+    with pytest.raises(MemoryError):
+        probe_video(path)
 
 
 def test_one_pass_equals_several(made):

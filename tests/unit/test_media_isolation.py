@@ -133,6 +133,13 @@ def test_hunger_for_memory_costs_one_file(video, bad):
         assert sample(pool, video, "eating")[-1][0]["kind"] == "done"
 
 
+def test_a_process_has_its_libraries_before_memory_can_be_short():
+    with IsolatedPool(IsolationSettings()) as pool:
+        pool.start()
+        (pid,) = _children()
+        assert any("PIL/_imaging" in region.path for region in psutil.Process(pid).memory_maps())
+
+
 def test_errors_keep_class_cause_and_message(tmp_path):
     path = tmp_path / "empty.mp4"
     path.write_bytes(b"")

@@ -69,6 +69,8 @@ class FfmpegVideo:
         """Give the frames that come through the pipe."""
         try:
             pipe = av.open(self._process.stdout, format="nut")
+        except MemoryError:
+            raise
         except (FFmpegError, OSError) as error:
             self._process.wait()
             self._log.seek(0)

@@ -85,6 +85,8 @@ class PyavVideo:
             pictures = self._context.decode(packet if packet.size else None)
         except av.error.EOFError:
             return ()
+        except MemoryError:  # the limit's fault, not the file's; PyAV's is an FFmpegError, too
+            raise
         except FFmpegError:
             self._damage.fail(step)
             return ()
