@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from stages.errors import ConfigError
 from stages.media.decoders import DECODERS
@@ -52,6 +53,20 @@ class Eating(_Broken):
             kept.append(bytes(64 << 20))
 
 
+class Hoarding:
+    """Keeps what it took for a file: nothing is left for the next one of its process."""
+
+    _kept: ClassVar[list[Path]] = []
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator[OpenVideo]:
+        if self._kept:
+            raise MemoryError
+        self._kept.append(path)
+        with PyavDecoder().open(path) as video:
+            yield video
+
+
 class Leaving(_Broken):
     def misdeed(self) -> None:
         os._exit(7)
@@ -79,4 +94,5 @@ class ByName:
             yield video
 
 
-DECODERS.update(hanging=Hanging, dying=Dying, eating=Eating, leaving=Leaving, mistaken=Mistaken, absent=Absent)
+DECODERS.update(hanging=Hanging, dying=Dying, eating=Eating, hoarding=Hoarding)
+DECODERS.update(leaving=Leaving, mistaken=Mistaken, absent=Absent)

@@ -1,7 +1,8 @@
 """Decode processes that can be killed: a hang, a crash or a hunger for memory costs one file, never the run.
 
 Native decoders hang holding the GIL, leak, and abort the process on damaged files; only another process survives that.
-A process takes one job after the other and is replaced after `recycle_after` of them, or when it dies.
+A process takes one job after the other and is replaced after `recycle_after` of them, when it dies, or when its memory
+did not suffice.
 """
 
 import threading
@@ -78,6 +79,9 @@ class IsolatedPool:
     def stream(self, function: str, arguments: Mapping[str, Any]) -> Iterator[Message]:
         """Run a job and give its messages as they come, the last one of kind `done`; the caller lets go of each.
 
+        One that meets the memory limit in a process that has served others is run again in a fresh one, as it may have
+        been their leavings: its messages then begin anew.
+
         Args:
             function: name of the job.
             arguments: JSON; `path` is the file's.
@@ -91,18 +95,30 @@ class IsolatedPool:
             DeadlineExceeded: it kept its supervisor waiting too long; the process was killed.
         """
         name = Path(str(arguments.get("path", function))).name
+        job = {"function": function, "arguments": dict(arguments)}
         process = self._take()
-        finished = False
+        is_fresh = process.num_jobs == 0
         try:
-            process.send({"function": function, "arguments": dict(arguments)})
+            yield from self._run(process, job, name)
+        except DecodeError as error:
+            if is_fresh or error.cause != OUT_OF_MEMORY:
+                raise
+        else:
+            return
+        yield from self._run(self._begin(), job, name)
+
+    def _run(self, process: DecodeProcess, job: Mapping[str, Any], name: str) -> Iterator[Message]:
+        reusable = False
+        try:
+            process.send(job)
             for message in process.messages(name, self._settings):
-                kind = message.header["kind"]
-                finished = kind in ("done", "error")
-                if kind == "error":
-                    raise _as_error(message.header, name, self._settings)
+                header = message.header
+                reusable = header["kind"] == "done" or (header["kind"] == "error" and header["cause"] != OUT_OF_MEMORY)
+                if header["kind"] == "error":
+                    raise _as_error(header, name, self._settings)
                 yield message
         finally:
-            self._give_back(process, reusable=finished)
+            self._give_back(process, reusable=reusable)
 
     def _take(self) -> DecodeProcess:
         with self._lock:
@@ -112,6 +128,9 @@ class IsolatedPool:
                     self._busy.add(process)
                     return process
                 process.kill()
+        return self._begin()
+
+    def _begin(self) -> DecodeProcess:
         process = DecodeProcess(self._settings)
         with self._lock:
             self._busy.add(process)

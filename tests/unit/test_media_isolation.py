@@ -130,7 +130,17 @@ def test_hunger_for_memory_costs_one_file(video, bad):
         with pytest.raises(DecodeError, match="1024 MiB") as caught:
             sample(pool, bad, "eating")
         assert caught.value.cause == "out_of_memory"
+        assert _children() == set(), "what it has taken may not come back"
         assert sample(pool, video, "eating")[-1][0]["kind"] == "done"
+
+
+def test_what_earlier_files_left_behind_is_not_the_next_one_s_hunger(video):
+    with IsolatedPool(IsolationSettings(preload=BROKEN)) as pool:
+        sample(pool, video, "hoarding")
+        before = _children()
+        kinds = [header["kind"] for header, _ in sample(pool, video, "hoarding")]
+        assert (kinds.count("plan"), kinds[-1]) == (2, "done")
+        assert not _children() & before
 
 
 def test_a_process_has_its_libraries_before_memory_can_be_short():
