@@ -66,7 +66,8 @@ class Extract(Stage):
     media: Path
 
     name: ClassVar[str] = "extract"
-    # 2: S3D in planar form. 3: one thread a batch, scaling in two steps, stricter masks. 4: named by what is required
+    # 2: S3D in planar form. 3: one thread a batch, scaling in two steps, stricter masks. 4: named by what is required,
+    # frames behind stray time stamps
     version: ClassVar[int] = 4
 
     @property

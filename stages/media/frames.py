@@ -1,6 +1,7 @@
 """One pass over a video serves any number of consumers, each with its own times and picture size."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,9 +9,13 @@ from numpy.typing import NDArray
 
 from stages.media.causes import NO_FRAMES, decode_error
 from stages.media.decoders import open_decoder
-from stages.media.decoders.base import Frame, OpenVideo
+from stages.media.decoders.base import Frame
 from stages.media.geometry import Geometry, Rgb
 from stages.media.sources import Source
+
+_REORDERED = 16
+"""Frames by which time may go back in a sound file: of two frames with one time stamp the first is shown, and some AVIs
+number their packets in the order of decoding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class PassFacts:
 
     Attributes:
         num_frames: frames that decoded.
-        num_errors: decode errors that were passed over.
+        num_errors: decode errors, and frames with stray time stamps, that were passed over.
         end_s: end of the last frame, seconds.
         missing_before: for each request, times before the first frame (answered with the first).
         missing_after: for each request, times at or after the end (not answered).
@@ -65,7 +70,12 @@ class PassFacts:
 
 
 def sample_frames(
-    source: Source, requests: Sequence[FrameRequest], *, decoder: str = "pyav", facts: PassFacts | None = None
+    source: Source,
+    requests: Sequence[FrameRequest],
+    *,
+    decoder: str = "pyav",
+    end_s: float = math.inf,
+    facts: PassFacts | None = None,
 ) -> Iterator[Sample]:
     """Decode a video once, forward, and answer all requests on the way; memory does not grow with its length.
 
@@ -73,6 +83,7 @@ def sample_frames(
         source: the file, or the folder of pictures.
         requests: what each consumer wants.
         decoder: name of a decoder (`decoders.DECODERS`).
+        end_s: of the timeline, seconds: a frame at or behind it has a stray time stamp.
         facts: filled while the pass goes on.
 
     Yields:
@@ -86,8 +97,8 @@ def sample_frames(
     facts.missing_before = [0] * len(requests)
     with open_decoder(decoder).open(source) as video:
         cursors = [_Cursor(position, request) for position, request in enumerate(requests)]
-        yield from _serve(video, cursors, facts)
-        facts.num_errors = video.num_errors
+        yield from _serve(_in_order(video.frames(), end_s, facts), cursors, facts)
+        facts.num_errors += video.num_errors
     facts.missing_after = [cursor.num_left for cursor in cursors]
     if not facts.num_frames:
         raise decode_error(
@@ -97,15 +108,42 @@ def sample_frames(
         )
 
 
-def _serve(video: OpenVideo, cursors: "list[_Cursor]", facts: PassFacts) -> Iterator[Sample]:
+def _in_order(frames: Iterable[Frame], end_s: float, facts: PassFacts) -> Iterator[tuple[Frame, bool]]:
+    """Give the frames whose times ascend, each with whether others may be missing before it.
+
+    Where time goes far back, one of two frames has a stray time stamp: the first, if the second is later than what came
+    before both, else the second. The timeline knows already of those behind its end, and a folder may hold more
+    pictures than are wanted: they are not counted.
+    """
+    before_s, lost = -math.inf, False
+    held: tuple[Frame, bool] | None = None
+    for frame in frames:
+        if frame.time_s >= end_s:
+            lost = True
+        elif held is None or frame.time_s > held[0].time_s:
+            if held is not None:
+                yield held
+                before_s = held[0].time_s
+            held, lost = (frame, frame.after_loss or lost), False
+        elif frame.time_s < held[0].time_s - _REORDERED * held[0].duration_s:
+            facts.num_errors += 1
+            if frame.time_s > before_s:
+                held, lost = (frame, True), False
+            else:
+                lost = True
+    if held is not None:
+        yield held
+
+
+def _serve(frames: Iterable[tuple[Frame, bool]], cursors: "list[_Cursor]", facts: PassFacts) -> Iterator[Sample]:
     shown: Frame | None = None
-    for following in video.frames():
+    for following, after_loss in frames:
         facts.num_frames += 1
         if shown is None:
             facts.missing_before = [cursor.count_before(following.time_s) for cursor in cursors]
         else:
             for cursor in cursors:
-                yield from cursor.serve(shown, following.time_s, following.after_loss)
+                yield from cursor.serve(shown, following.time_s, after_loss)
         shown = following
     if shown is not None:
         facts.end_s = shown.time_s + shown.duration_s

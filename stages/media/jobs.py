@@ -52,7 +52,7 @@ def run_sample(arguments: Arguments) -> Messages:
     _check_rows(source, required, clock, clock.end_s)
     yield {"kind": "plan", **clock.to_json()}, ()
     requests = [FrameRequest(times_s=c.plan(clock).times, geometry=c.geometry) for c in consumers]
-    samples = sample_frames(source, requests, decoder=decoder, facts=facts)
+    samples = sample_frames(source, requests, decoder=decoder, end_s=clock.end_s, facts=facts)
     yield from batch_samples(samples, [c.quality for c in consumers])
     _check_rows(source, required, clock, facts.end_s)
     yield {"kind": "done", "result": {**asdict(facts), "truncated": timeline.truncated}}, ()

@@ -149,6 +149,42 @@ def test_short_memory_is_no_damage(made, monkeypatch):
         probe_video(path)
 
 
+@pytest.mark.parametrize("shift_s", [3600.0, 3.0, -1.0])
+def test_a_stray_time_stamp_costs_one_frame(tmp_path, shift_s):
+    """Behind the end, between other frames, or before them: only where that frame belongs is another one shown."""
+    plain = make_video(tmp_path / "plain", Numbered(num_frames=200, options={**X264, "bf": 0}))
+    path, times = restamp(plain, tmp_path / "stray.mkv", 100, shift_s), (np.arange(200) + 0.7) / 25
+    timeline, facts = scan_timeline(path), PassFacts()
+    requests = [FrameRequest(times_s=times, geometry=Geometry())]
+    samples = list(sample_frames(path, requests, end_s=timeline.end_s, facts=facts))
+    assert [s.index for s in samples] == list(range(200))
+    shown = np.array([read_number(s.rgb) for s in samples])
+    assert np.flatnonzero(shown != np.arange(200)).tolist() == [100]
+    assert [s.index for s in samples if s.damaged] == [100]
+    assert timeline.truncated or facts.num_errors
+
+
+def test_packets_in_the_order_of_decoding_are_no_damage(tmp_path):
+    path, facts = make_video(tmp_path / "b", Numbered(suffix=".avi", options={**X264, "bf": 3})), PassFacts()
+    requests = [FrameRequest(times_s=np.arange(50) / 25, geometry=Geometry())]
+    samples = list(sample_frames(path, requests, end_s=scan_timeline(path).end_s, facts=facts))
+    assert not any(s.damaged for s in samples)
+    assert (facts.num_errors, facts.missing_after) == (0, [0])
+
+
+def restamp(source, target, number, shift_s):
+    """Copy a file of one stream; a packet is shown later, or earlier."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for count, packet in enumerate(old.demux(video=0)):
+            if packet.size:
+                packet.dts -= round(2 / packet.time_base)  # nothing may be shown before it is decoded
+                packet.pts += round(shift_s / packet.time_base) if count == number else 0
+                packet.stream = stream
+                new.mux(packet)
+    return target
+
+
 def test_one_pass_equals_several(made):
     file = made["bframes"]
     requests = [

@@ -39,7 +39,7 @@ class OpenVideo(Protocol):
         """Decode errors met so far and frames flagged as corrupt; the decoder went on after each."""
 
     def frames(self) -> Iterator[Frame]:
-        """Give all frames in order of presentation, times strictly ascending.
+        """Give all frames in order of presentation; times ascend where no time stamp is damaged.
 
         Raises:
             DecodeError: the decoder cannot go on at all.

@@ -82,15 +82,11 @@ class FfmpegVideo:
             yield from self._read(pipe)
 
     def _read(self, pipe: InputContainer) -> Iterator[FfmpegFrame]:
-        last_s = -float("inf")
         corrupt = False
         for picture in pipe.decode(video=0):
             if picture.pts is None or picture.time_base is None:
                 continue
             time_s = float(picture.pts * picture.time_base - self._origin)
-            if time_s <= last_s:
-                continue
-            last_s = time_s
             corrupt = corrupt or self.num_errors > 0
             yield FfmpegFrame(
                 time_s=time_s, duration_s=self._duration_s(time_s), corrupt=corrupt, after_loss=corrupt,

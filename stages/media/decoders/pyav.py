@@ -63,9 +63,7 @@ class PyavVideo:
         for step, packet in self._steps():
             for picture in self._decode(step, packet):
                 frame = self._frame(picture, step, last_s)
-                if frame.time_s <= last_s:  # two frames with one time stamp: the first is shown
-                    continue
-                last_s = frame.time_s
+                last_s = max(last_s, frame.time_s)
                 yield frame
 
     def _steps(self) -> Iterator[tuple[Step, "Packet[Any]"]]:
