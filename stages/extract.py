@@ -19,8 +19,9 @@ from pydantic import Field
 from models.memory import keep_freed_memory
 from stages.artifacts.manifest import Video, read_videos
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit, Worker
-from stages.errors import ConfigError
+from stages.errors import ConfigError, TransientError
 from stages.media.candidates import video_source
+from stages.media.causes import UNREACHABLE, UNREADABLE
 from stages.media.recipes import decoder_name, make_consumer, make_recipes, required_consumers
 from stages.media.settings import CLIP, FRAMES, RESNET, THUMBNAILS, OutputsConfig
 
@@ -121,7 +122,11 @@ class ExtractWorker:
         self._open, self._encoder = cache(self._load), cache(self._make_encoder)
 
     def process(self, unit: Unit, out: Out) -> Iterable[Failure]:
-        """Write one tar for each output that is wanted."""
+        """Write one tar for each output that is wanted.
+
+        Raises:
+            TransientError: what the media folder lies on is gone.
+        """
         from stages.artifacts.shards import ShardWriter
         from stages.media.attempts import AttemptLog
         from stages.media.passes import Finished, Passes
@@ -146,6 +151,7 @@ class ExtractWorker:
                         writer.add(end.video_id, sample.parts)
                         total.update(sample.counts)
                 else:
+                    _check_reachable(end, self._folder)
                     failures.append(_failure(end))
                 out.report((number + 1) / len(unit.inputs))
         for label, total in zip(labels, totals, strict=True):
@@ -235,6 +241,26 @@ def _unit(
             label: {"settings": recipe, "required": required, "videos": contents} for label, recipe in recipes.items()
         },
     )
+
+
+def _check_reachable(refused: "Refused", folder: Path) -> None:
+    """Tell a file that cannot be read from a medium that is gone: ingest has read the file.
+
+    Raises:
+        TransientError: the medium is gone.
+    """
+    if refused.error.cause == UNREACHABLE or (refused.error.cause == UNREADABLE and not _holds_anything(folder)):
+        raise TransientError(
+            f"the media folder {folder} cannot be read: {refused.error}; the unit stays open: run again when it is "
+            "there"
+        )
+
+
+def _holds_anything(folder: Path) -> bool:
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def _failure(refused: "Refused") -> Failure:

@@ -5,6 +5,7 @@ import re
 from stages.errors import DecodeError
 
 UNREADABLE = "unreadable"
+UNREACHABLE = "unreachable"
 EMPTY_FILE = "empty_file"
 NOT_MEDIA = "not_media"
 NO_VIDEO_STREAM = "no_video_stream"

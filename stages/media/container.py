@@ -1,5 +1,6 @@
 """Opening a container, and its clock: which instant of the file a browser shows as 0."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from stages.media.causes import (
     NO_FRAMES,
     NO_VIDEO_STREAM,
     NOT_MEDIA,
+    UNREACHABLE,
     UNREADABLE,
     decode_error,
     normalise_words,
@@ -30,6 +32,8 @@ from stages.media.packets import avi_index
 from stages.media.sources import FrameFolder, Source, folder_numbering
 
 _AV_TIME_BASE = 1_000_000
+# Errors of the disk, the network or this machine.
+_NOT_THE_FILE = frozenset((errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE))
 _LONG_GAP_S = 60.0
 _SLACK_S = 0.5  # headers round, and promise a little more than there is
 _FALLBACK_RATE = Fraction(25)  # what libavformat assumes too, for a stream that says nothing
@@ -59,7 +63,8 @@ def open_container(source: Source) -> Iterator[tuple[InputContainer, VideoStream
     """Open a file, or a folder of pictures, and its first video stream, one thread, cover pictures passed over.
 
     Raises:
-        DecodeError: with the cause `unreadable`, `empty_file`, `not_media`, `no_frames` or `no_video_stream`.
+        DecodeError: with the cause `unreadable`, `unreachable`, `empty_file`, `not_media`, `no_frames` or
+            `no_video_stream`.
     """
     url, options = address(source)
     try:
@@ -112,7 +117,7 @@ def address(source: Source) -> tuple[str, dict[str, str]]:
     """Give what libavformat is to open, and with which options.
 
     Raises:
-        DecodeError: with the cause `unreadable`, `empty_file` or `no_frames`.
+        DecodeError: with the cause `unreadable`, `unreachable`, `empty_file` or `no_frames`.
     """
     # file: keeps a name such as "http:x.mp4" from being taken for an address.
     if not isinstance(source, FrameFolder):
@@ -237,6 +242,8 @@ def _check_file(path: Path) -> None:
 
 
 def _unreadable(source: Source, error: OSError) -> DecodeError:
+    if error.errno in _NOT_THE_FILE:
+        return decode_error(UNREACHABLE, f"{source.name}: cannot be read now ({error.strerror}); check what it lies on")
     return decode_error(
         UNREADABLE, f"{source.name}: cannot be read ({error.strerror}); check that it exists and its permissions"
     )

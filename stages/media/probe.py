@@ -44,7 +44,7 @@ def probe_video(source: Source) -> MediaInfo:
         source: which.
 
     Raises:
-        DecodeError: its `cause` is `unreadable`, `empty_file`, `not_media`, `no_video_stream` or `no_frames`.
+        DecodeError: as `container.open_container`.
     """
     with open_container(source) as (container, stream):
         video = PyavVideo(container, stream)

@@ -18,6 +18,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 from models.backbones.resnet import RESNETS, random_resnet
 from models.backbones.resnet_features import normalise_frames
 from models.backbones.weights import file_sha256
+from pipeline.executors.base import Report
 from pipeline.executors.inline import InlineExecutor
 from pipeline.units import plan_stage
 from stages.artifacts.durable import publish
@@ -405,6 +406,29 @@ def test_what_every_video_must_have_names_all_outputs(corpus: Corpus, tmp_path: 
     assert prints("thumbnails") == prints("thumbnails", s3d={"seed": 1})
     alone, beside = {"backbones": ("resnet",), "tail": "drop"}, {"backbones": ("s3d", "resnet"), "tail": "drop"}
     assert prints("features.resnet", **alone) != prints("features.resnet", **beside)
+
+
+def test_a_media_folder_that_is_gone_leaves_the_unit_open(tmp_path: Path) -> None:
+    """As when a disk is unmounted: its videos are no failures, even if the place where it was is still there."""
+    media = tmp_path / "media"
+    media.mkdir()
+    path = make_video(media / "one", Numbered(num_frames=1))
+    corpus = Corpus(tmp_path, media)
+    path.unlink()
+    stage = Extract(ExtractConfig(**SMALL, backbones=(), frames={}), media)
+    inputs = Inputs(store=Store(tmp_path / "store"), artifacts={"manifest": corpus.manifest})
+    plan = plan_stage(stage, inputs)
+
+    def outcomes() -> list[str]:
+        reports = InlineExecutor(num_retries=0).run(plan.stage, inputs, plan.jobs())
+        return [report.outcome for report in reports if isinstance(report, Report)]
+
+    assert outcomes() == ["open"]
+    media.rmdir()
+    assert outcomes() == ["open"]
+    media.mkdir()
+    (media / "other.mp4").touch()
+    assert outcomes() == ["committed"], "that one file is gone is its failure"
 
 
 def test_weights_of_another_checksum_are_refused(corpus: Corpus, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 """The timeline that packets tell."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from stages.media.container import scan_timeline
+from stages.errors import DecodeError
+from stages.media.container import address, scan_timeline
 from stages.media.jobs import run_sample
 from tests.media import Numbered, make_video
 
@@ -44,3 +47,16 @@ def test_an_empty_required_list_asks_for_nothing(tmp_path: Path) -> None:
     path = make_video(tmp_path / "one", Numbered(num_frames=1))
     arguments = {"path": str(path), "decoder": "pyav", "consumers": [], "required": {}}
     assert [header["kind"] for header, _ in run_sample(arguments)] == ["plan", "done"]
+
+
+@pytest.mark.parametrize(("number", "cause"), [(errno.EIO, "unreachable"), (errno.EACCES, "unreadable")])
+def test_an_error_of_the_disk_is_not_the_file_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cause: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("stages.media.container.os.stat", fail)
+    with pytest.raises(DecodeError, match=os.strerror(number)) as caught:
+        address(tmp_path / "v.mp4")
+    assert caught.value.cause == cause
