@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 _FILES_PER_BATCH = 2_000
 _SAVE_EVERY_S = 30.0
 _HASH_THREADS = 4
+_INT64_MAX = (1 << 63) - 1
 
 _Known = tuple[tuple[int, int, int], str]
 """Key and content hash of a file, as of when it was read."""
@@ -41,13 +42,18 @@ class FoundFile:
         path: relative, POSIX, as the file system gives it (a name that is no UTF-8 holds surrogates).
         size: bytes.
         mtime_ns: of the inode.
-        inode: its number.
+        inode: its number, without the sign bit: tables hold signed numbers.
     """
 
     path: str
     size: int
     mtime_ns: int
     inode: int
+
+    @classmethod
+    def of(cls, path: str, stat: os.stat_result) -> "FoundFile":
+        """A file of that status."""
+        return cls(path, stat.st_size, stat.st_mtime_ns, stat.st_ino & _INT64_MAX)
 
     @property
     def key(self) -> tuple[int, int, int]:
@@ -74,7 +80,7 @@ def scan(folder: Path) -> Iterator[FoundFile]:
                 if S_ISDIR(stat.st_mode):
                     logger.warning("linked_folder_not_followed path=%s", prefix + entry.name)
                 else:
-                    yield FoundFile(prefix + entry.name, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+                    yield FoundFile.of(prefix + entry.name, stat)
 
 
 def _stat(entry: "os.DirEntry[str]") -> os.stat_result:
@@ -91,7 +97,7 @@ def look_at(folder: Path, path: str) -> FoundFile:
         stat = (folder / path).stat()
     except OSError:
         return FoundFile(path, 0, 0, 0)
-    return FoundFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return FoundFile.of(path, stat)
 
 
 def folder_as_file(path: str, inside: Sequence[FoundFile]) -> FoundFile:

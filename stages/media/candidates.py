@@ -205,8 +205,7 @@ def _stat(table: Path, line: int, path: str) -> FoundFile:
     place = table.parent / path
     if not place.is_file():
         raise ConfigError(f"{table}, line {line}: there is no file {path!r} beside the table; mend or remove the row")
-    stat = place.stat()
-    return FoundFile(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return FoundFile.of(path, place.stat())
 
 
 def _files_in(folder: Path) -> list[FoundFile]:

@@ -2,6 +2,8 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -66,3 +68,16 @@ def test_a_link_that_leads_nowhere_is_a_file_that_cannot_be_read(reader: Reader)
     hashes, _ = reader.read(".mp4")
     assert hashes["round.mp4"] == hashes["gone.mp4"] == ""
     assert len(hashes) == 4
+
+
+def test_inode_numbers_may_have_all_their_64_bits(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on network file systems."""
+    of = FoundFile.of
+
+    def with_sign(path: str, stat: os.stat_result) -> FoundFile:
+        fields = {"st_size": stat.st_size, "st_mtime_ns": stat.st_mtime_ns, "st_ino": stat.st_ino | 1 << 63}
+        return of(path, cast("os.stat_result", SimpleNamespace(**fields)))
+
+    monkeypatch.setattr(FoundFile, "of", with_sign)
+    hashes, _ = reader.read(".mp4")
+    assert reader.read(".mp4") == (hashes, 0)
