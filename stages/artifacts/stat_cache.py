@@ -64,31 +64,49 @@ class FoundFile:
 def scan(folder: Path) -> Iterator[FoundFile]:
     """Every file below a folder, hidden ones and linked folders left out, in no particular order.
 
-    A link to nothing, or to itself, is a file, too: it cannot be read, and whoever asked for it should hear so.
+    A link to nothing, or to itself, is a file, too: it cannot be read, and whoever asked for it should hear so. What
+    vanishes meanwhile is not there, and a folder below it that cannot be read is left out.
+
+    Raises:
+        OSError: the folder itself cannot be read.
     """
-    pending = [("", os.fspath(folder))]
+    pending = [""]
     while pending:
-        prefix, directory = pending.pop()
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append((f"{prefix}{entry.name}/", entry.path))
-                    continue
-                stat = _stat(entry)
-                if S_ISDIR(stat.st_mode):
-                    logger.warning("linked_folder_not_followed path=%s", prefix + entry.name)
-                else:
-                    yield FoundFile.of(prefix + entry.name, stat)
+        prefix = pending.pop()
+        try:
+            yield from _scan_one(folder, prefix, pending)
+        except OSError as error:
+            if not prefix:
+                raise
+            if not isinstance(error, FileNotFoundError):
+                logger.warning("folder_not_readable path=%s error=%s", prefix.rstrip("/"), error.strerror)
 
 
-def _stat(entry: "os.DirEntry[str]") -> os.stat_result:
-    """What an entry leads to; of a link that leads nowhere, the link itself."""
+def _scan_one(folder: Path, prefix: str, pending: list[str]) -> Iterator[FoundFile]:
+    """The files of one folder; those below it wait."""
+    with os.scandir(folder / prefix) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(f"{prefix}{entry.name}/")
+            elif (stat := _stat(entry)) is None:
+                continue
+            elif S_ISDIR(stat.st_mode):
+                logger.warning("linked_folder_not_followed path=%s", prefix + entry.name)
+            else:
+                yield FoundFile.of(prefix + entry.name, stat)
+
+
+def _stat(entry: "os.DirEntry[str]") -> os.stat_result | None:
+    """What an entry leads to; of a link that leads nowhere, the link itself; None if it is gone."""
     try:
         return entry.stat()
     except OSError:
-        return entry.stat(follow_symlinks=False)
+        try:
+            return entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            return None
 
 
 def look_at(folder: Path, path: str) -> FoundFile:

@@ -209,8 +209,11 @@ def _stat(table: Path, line: int, path: str) -> FoundFile:
 
 
 def _files_in(folder: Path) -> list[FoundFile]:
-    """The files in a folder, without those below it; one that is not there holds none and becomes a named failure."""
-    return [file for file in scan(folder) if "/" not in file.path] if folder.is_dir() else []
+    """The files in a folder, without those below it; one that cannot be read holds none and becomes a named failure."""
+    try:
+        return [file for file in scan(folder) if "/" not in file.path]
+    except OSError:
+        return []
 
 
 def _count_pictures(inside: Iterable[FoundFile]) -> int:

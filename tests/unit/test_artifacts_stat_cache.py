@@ -1,9 +1,10 @@
 """What is read again: changed files alone, whoever looks at the folder."""
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -81,3 +82,46 @@ def test_inode_numbers_may_have_all_their_64_bits(reader: Reader, monkeypatch: p
     monkeypatch.setattr(FoundFile, "of", with_sign)
     hashes, _ = reader.read(".mp4")
     assert reader.read(".mp4") == (hashes, 0)
+
+
+def test_a_folder_that_cannot_be_read_is_left_out(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As `lost+found`, which is root's, or a folder that somebody deletes just now."""
+    scandir, folders = os.scandir, {"lost+found": errno.EACCES, "deleted": errno.ENOENT}
+    for name in folders:
+        (reader.folder / name).mkdir()
+        (reader.folder / name / "c.mp4").touch()
+
+    def refuse(path: Path) -> Any:
+        if (number := folders.get(Path(path).name)) is not None:
+            raise OSError(number, os.strerror(number))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert {file.path for file in reader.files(".mp4")} == {"a.mp4", "b.mp4"}
+    assert [record.getMessage() for record in caplog.records] == [
+        "folder_not_readable path=lost+found error=Permission denied"
+    ]
+    folders["files"] = errno.EIO
+    with pytest.raises(OSError, match="Input/output error"):
+        reader.files(".mp4")
+
+
+def test_a_file_that_vanishes_is_not_there(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+    (reader.folder / "gone.mp4").touch()
+
+    class Entries:
+        def __init__(self, path: Path) -> None:
+            self._found = sorted(scandir(path), key=lambda entry: entry.name)
+
+        def __enter__(self) -> list[Any]:
+            (reader.folder / "gone.mp4").unlink(missing_ok=True)
+            return self._found
+
+        def __exit__(self, *_: object) -> None:
+            """Nothing is open."""
+
+    monkeypatch.setattr(os, "scandir", Entries)
+    assert {file.path for file in reader.files(".mp4")} == {"a.mp4", "b.mp4"}
