@@ -125,7 +125,7 @@ def folder_as_file(path: str, inside: Sequence[FoundFile]) -> FoundFile:
         path: of the folder.
         inside: the files in it.
     """
-    keys = fingerprint(sorted((file.path.rpartition("/")[2], *file.key) for file in inside))
+    keys = fingerprint(sorted((_plain(file.path.rpartition("/")[2]), *file.key) for file in inside))
     newest = max((file.mtime_ns for file in inside), default=0)
     return FoundFile(path, sum(file.size for file in inside), newest, int(keys[:15], 16))
 
@@ -199,4 +199,9 @@ class ContentHashes:
 def _hash_folder(path: Path) -> str:
     """Names and contents of the files in a folder, without those below it and hidden ones; '' if there is none."""
     inside = sorted(entry.name for entry in os.scandir(path) if entry.is_file() and not entry.name.startswith("."))
-    return fingerprint([[name, hash_file(path / name)] for name in inside]) if inside else ""
+    return fingerprint([[_plain(name), hash_file(path / name)] for name in inside]) if inside else ""
+
+
+def _plain(name: str) -> str:
+    """A file's name; of one that is no UTF-8, which has no JSON, its bytes are spelt out."""
+    return os.fsencode(name).decode(errors="backslashreplace")

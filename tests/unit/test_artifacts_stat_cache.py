@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from stages.artifacts.hashing import hash_bytes
+from stages.artifacts.hashing import fingerprint, hash_bytes
 from stages.artifacts.layout import Store
-from stages.artifacts.stat_cache import ContentHashes, FoundFile, scan
+from stages.artifacts.stat_cache import ContentHashes, FoundFile, folder_as_file, scan
 
 
 class Reader:
@@ -125,3 +125,21 @@ def test_a_file_that_vanishes_is_not_there(reader: Reader, monkeypatch: pytest.M
 
     monkeypatch.setattr(os, "scandir", Entries)
     assert {file.path for file in reader.files(".mp4")} == {"a.mp4", "b.mp4"}
+
+
+def test_names_in_a_folder_may_be_no_utf_8(reader: Reader) -> None:
+    pictures = reader.folder / "pictures"
+    pictures.mkdir()
+    (pictures / "frame_00001.jpg").write_bytes(b"1")
+
+    def look() -> tuple[FoundFile, str]:
+        folder = folder_as_file("pictures", [file for file in scan(reader.folder) if file.path.startswith("pictures/")])
+        hashes = ContentHashes(reader.store, reader.folder).resolve([folder], on_progress=lambda *_: None)
+        return folder, hashes["pictures"]
+
+    plain, content = look()
+    assert content == fingerprint([["frame_00001.jpg", hash_bytes(b"1")]])
+    (pictures / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"2")
+    strange, strange_content = look()
+    assert plain.key != strange.key
+    assert strange_content == fingerprint([["caf\\xe9.txt", hash_bytes(b"2")], ["frame_00001.jpg", hash_bytes(b"1")]])
