@@ -191,21 +191,27 @@ class Artifact:
         """Re-hash everything that is committed.
 
         Returns:
-            One line for each file that is missing or differs: what, where, got, expected, what to do.
+            One line for each file that is missing, cannot be read or differs: what, where, got, expected, what to do.
         """
         problems = []
         for record in self.records:
             for file in record.files:
-                path = self.path(file)
-                if not path.is_file():
-                    problem = f"missing, unit {record.unit_id} committed it"
-                elif (found := hash_file(path)) != file.hash:
-                    problem = f"hash {found}, committed was {file.hash}"
-                else:
-                    continue
-                records = " and ".join(map(str, self._records_of(record)))
-                problems.append(f"{path}: {problem}; delete {records} and run again: its unit is then redone")
+                if problem := self._problem(record, file):
+                    records = " and ".join(map(str, self._records_of(record)))
+                    problems.append(
+                        f"{self.path(file)}: {problem}; delete {records} and run again: its unit is then redone"
+                    )
         return problems
+
+    def _problem(self, record: CommitRecord, file: CommittedFile) -> str:
+        """What is wrong with a committed file; '' if nothing is."""
+        try:
+            found = hash_file(self.path(file))
+        except FileNotFoundError:
+            return f"missing, unit {record.unit_id} committed it"
+        except OSError as error:
+            return f"cannot be read ({error.strerror}: check the disk and the permissions first)"
+        return "" if found == file.hash else f"hash {found}, committed was {file.hash}"
 
     def _records_of(self, record: CommitRecord) -> list[Path]:
         """This unit's commit record and those of all artifacts that share it: its file would be adopted from them."""

@@ -1,6 +1,7 @@
 """The run loop on small real stages: commit, resume, adoption, failures, retries; inline and Ray alike."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pipeline.progress import LineProgress
 from pipeline.run import Outcome, RunContext, UnitCrashed, run_stages
 from pipeline.runs import list_runs, start_run
 from pipeline.units import Generations, base_fingerprint, plan_stage, waves
+from stages.artifacts import hashing
 from stages.artifacts.durable import publish
 from stages.artifacts.layout import Store
 from stages.artifacts.sealed import Artifact
@@ -188,6 +190,24 @@ def test_a_flipped_byte_is_found(tmp_path: Path, words: Path) -> None:
     path.write_bytes(b"X" + path.read_bytes()[1:])
     (problem,) = artifact.damaged_files()
     assert str(path) in problem
+
+
+def test_files_that_cannot_be_read_are_found_one_by_one(
+    tmp_path: Path, words: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = run(tmp_path / "store", words).artifacts["letters"]
+    lost, broken, *_ = artifact.paths("table.txt")
+    lost.unlink()
+
+    def hash_file(path: Path) -> str:
+        if path == broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return hashing.hash_file(path)
+
+    monkeypatch.setattr("stages.artifacts.sealed.hash_file", hash_file)
+    first, second = artifact.damaged_files()
+    assert f"{lost}: missing" in first
+    assert f"{broken}: cannot be read (Input/output error" in second
 
 
 def test_missing_events_are_written_by_the_next_run(tmp_path: Path, words: Path) -> None:
