@@ -22,6 +22,7 @@ from stages.media.messages import LENGTHS_SIZE, Message, read_message, unpack_le
 from stages.media.ring import Ring, open_shared_memory
 
 _START_DEADLINE_S = 60.0
+_LOOK_S = 1.0
 _PIPE_BYTES = 1 << 20
 _F_SETPIPE_SZ = 1031
 
@@ -152,15 +153,25 @@ class DecodeProcess:
         return data
 
     def _await_bytes(self, deadline_s: float) -> bool:
-        """Wait until something can be read; time in which the process may have waited for room does not count."""
+        """Wait until something can be read; time in which the process may have waited for room does not count.
+
+        Nor does time in which this process was stopped, or the machine slept: no look counts for more than it was to
+        take, or one that came back late would find the deadline over.
+        """
+        silent_s = 0.0
+        while silent_s < deadline_s:
+            look_s, begun = min(deadline_s - silent_s, _LOOK_S), time.monotonic()
+            if self._can_read(look_s):
+                return True
+            if (free_since := self._ring.free_since) > begun:
+                silent_s, begun = 0.0, free_since
+            silent_s += min(time.monotonic() - begun, look_s)
+        return False
+
+    def _can_read(self, timeout_s: float) -> bool:
         poller = select.poll()
         poller.register(self._replies, select.POLLIN)
-        until = time.monotonic() + deadline_s
-        while (left_s := until - time.monotonic()) > 0:
-            if poller.poll(left_s * 1000):
-                return True
-            until = self._ring.free_since + deadline_s
-        return False
+        return bool(poller.poll(timeout_s * 1000))
 
     def _post_mortem(self, name: str, settings: IsolationSettings) -> SampleError:
         """Say why no message came: the process is dead, or it is killed now because it hangs."""

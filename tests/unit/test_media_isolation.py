@@ -223,6 +223,32 @@ def test_ctrl_c_in_the_terminal_is_not_the_decode_processes_affair(tmp_path):
     assert driver.communicate("\n", timeout=60)[0] == "done\n"
 
 
+def test_time_in_which_the_supervisor_is_stopped_is_not_the_decoder_s_silence(video):
+    """As by Ctrl-Z; the decoder, which is stopped first, goes on half a second after its supervisor does."""
+    code = (
+        "import sys\nfrom stages.media.isolation import *\n"
+        "pool = IsolatedPool(IsolationSettings(deadline_s=4.0))\npool.start()\nprint('begun', flush=True)\ninput()\n"
+        "print(pool.call('probe', {'path': sys.argv[1]})['video_codec'])\n"
+    )
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code, str(video)], text=True, env={**os.environ, "PYTHONPATH": ROOT},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert driver.stdout.readline() == "begun\n"
+    supervisor = psutil.Process(driver.pid)
+    (decoder,) = supervisor.children()
+    decoder.suspend()
+    driver.stdin.write("\n")
+    driver.stdin.flush()
+    time.sleep(0.5)
+    supervisor.suspend()
+    time.sleep(4.5)
+    supervisor.resume()
+    time.sleep(0.5)
+    decoder.resume()
+    assert driver.communicate(timeout=60)[0] == "h264\n"
+
+
 def test_a_program_that_hangs_is_killed_with_its_decode_process(video, sleeping_ffmpeg):
     with IsolatedPool(IsolationSettings(deadline_s=1.0)) as pool, pytest.raises(DeadlineExceeded):
         sample(pool, video, "ffmpeg")
