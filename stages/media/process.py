@@ -175,7 +175,7 @@ class DecodeProcess:
 
     def _post_mortem(self, name: str, settings: IsolationSettings) -> SampleError:
         """Say why no message came: the process is dead, or it is killed now because it hangs."""
-        hangs = not select.select([self._replies], [], [], 0)[0]  # a dead one's pipe is at its end, which can be read
+        hangs = not self._can_read(0)  # a dead one's pipe is at its end, which can be read
         try:
             code = self._child.wait(timeout=1.0 if hangs else 10.0)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -102,6 +103,20 @@ def test_a_signal_costs_one_file_and_the_last_words_are_kept(video, bad):
     assert caught.value.cause == "decoder_crashed"
     assert "signal 11 (SIGSEGV)" in str(caught.value)
     assert "last words: [h264] about to fall over in <path>" in str(caught.value)
+
+
+def test_many_open_files_are_no_matter(bad):
+    """A descriptor of 1,024 and more is too large for select."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(1024)]
+    try:
+        with IsolatedPool(IsolationSettings(preload=BROKEN)) as pool, pytest.raises(DecodeError, match="exit code 7"):
+            sample(pool, bad, "leaving")
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_an_exit_is_named_by_its_code(bad):
