@@ -19,7 +19,7 @@ from stages.doctor.records import Check, Diagnosis, FileState, Forecast
 from stages.errors import ConfigError
 from stages.extract import Extract, ExtractConfig, ExtractWorker
 from stages.ingest import Ingest, IngestConfig
-from stages.media.candidates import Candidates, find_candidates
+from stages.media.candidates import Candidates, find_candidates, folder_of
 from stages.media.presets import CLIP_PRESETS
 from stages.media.recipes import decoder_name, make_consumer, make_recipes, required_consumers
 from stages.media.settings import FRAMES, S3D, THUMBNAILS, S3DConfig
@@ -91,7 +91,7 @@ class DecodeOnly(Extract):
 
     def open(self, inputs: Inputs) -> Worker:
         """See `Extract.open`."""
-        return _DecodeOnlyWorker(self.config, self.media.parent if self.media.is_file() else self.media)
+        return _DecodeOnlyWorker(self.config, folder_of(self.media))
 
 
 class _DecodeOnlyWorker(ExtractWorker):

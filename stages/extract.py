@@ -20,7 +20,7 @@ from models.memory import keep_freed_memory
 from stages.artifacts.manifest import Video, read_videos
 from stages.contract import Failure, Inputs, Out, Output, Resources, Stage, Unit, Worker
 from stages.errors import ConfigError, TransientError
-from stages.media.candidates import video_source
+from stages.media.candidates import folder_of, video_source
 from stages.media.causes import UNREACHABLE, UNREADABLE
 from stages.media.recipes import decoder_name, make_consumer, make_recipes, required_consumers
 from stages.media.settings import CLIP, FRAMES, RESNET, THUMBNAILS, OutputsConfig
@@ -94,7 +94,7 @@ class Extract(Stage):
 
     def open(self, inputs: Inputs) -> Worker:
         """Start the decode processes; networks are loaded when a unit first wants them."""
-        return ExtractWorker(self.config, self.media.parent if self.media.is_file() else self.media)
+        return ExtractWorker(self.config, folder_of(self.media))
 
     def resources(self) -> Resources:
         """Its threads, and the card."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stages.artifacts.stat_cache import FoundFile
-from stages.doctor.records import FileState
+from stages.doctor.records import TRUNCATED, FileState
 from stages.errors import DeadlineExceeded, SampleError
 from stages.media.candidates import Candidates
 from stages.media.causes import UNREADABLE
@@ -15,7 +15,6 @@ from stages.media.isolation import IsolatedPool
 from stages.media.process import IsolationSettings
 from stages.media.sources import source_to_json
 
-TRUNCATED = "truncated"
 _JOB, _MODULE = "examine", "stages.media.examine"
 _READINGS = 3  # of a file's packets in the job, where ingest's deadline is meant for one
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, cast
 from stages.artifacts.manifest import read_videos
 from stages.artifacts.sealed import Artifact
 from stages.contract import Failure
-from stages.doctor.records import FileState, State
+from stages.doctor.records import TRUNCATED, FileState, State
 
-DAMAGED, ENDS_EARLY, DECODE_ERRORS, TRUNCATED = "damaged_clips", "ends_early", "decode_errors", "truncated"
+DAMAGED, ENDS_EARLY, DECODE_ERRORS = "damaged_clips", "ends_early", "decode_errors"
 
 
 class _Outcome(NamedTuple):

@@ -8,6 +8,9 @@ from typing import Any, Literal
 State = Literal["ok", "partial", "failed", "quarantined", "unchecked"]
 Verdict = Literal["ok", "warning", "problem"]
 
+TRUNCATED = "truncated"
+"""Cause of a file that ends before its header says."""
+
 _MARKS: Mapping[str, str] = {"ok": "ok     ", "warning": "warning", "problem": "PROBLEM"}
 
 
