@@ -1,5 +1,6 @@
 """Which video a name from outside means: the one rule for captions, splits, annotations, imports and `--like`."""
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class NameIndex:
         for video in videos:
             self._paths[video.video_id] = video.paths[0] if video.paths else ""
             for kind, name, path_index in _names(video):
-                self._kinds[kind][name].setdefault(video.video_id, path_index)
+                self._kinds[kind][one_spelling(name)].setdefault(video.video_id, path_index)
 
     def find(self, name: str) -> Match | None:
         """The video that a name means, or None if none has it.
@@ -78,11 +79,16 @@ class NameIndex:
 
     def _known_as(self, name: str) -> tuple[str, Mapping[str, int]]:
         """The first kind under which a name is known, and the index of the path by video id."""
-        name = name.removeprefix("./")
+        name = one_spelling(name.removeprefix("./"))
         for kind, videos_by_name in self._kinds.items():
             if videos := videos_by_name.get(name):
                 return kind, videos
         return "", {}
+
+
+def one_spelling(name: str) -> str:
+    """A name with accents as most systems write them: macOS spells such a letter as two, which look like the one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _names(video: Named) -> Iterator[tuple[str, str, int]]:

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from stages.artifacts.stat_cache import scan
 from stages.errors import ConfigError
 from stages.text.encoding import is_utf8
-from stages.text.names import Match, Named, NameIndex
+from stages.text.names import Match, Named, NameIndex, one_spelling
 from stages.text.readers import SUFFIXES
 from stages.text.table import TableRow, read_table
 
@@ -178,9 +178,9 @@ def _beside(media_dir: Path, videos: Sequence[Named], language: str) -> Iterable
     for video in videos:
         for index, path in enumerate(video.paths):
             for name in {path, str(PurePosixPath(path).with_suffix(""))}:
-                owners[name].append(Match(video_id=video.video_id, path_index=index))
+                owners[one_spelling(name)].append(Match(video_id=video.video_id, path_index=index))
     for path in _paths_beside(media_dir, videos):
-        matches, language_rank = _match(path, language, lambda name: owners.get(name, ()))
+        matches, language_rank = _match(path, language, lambda name: owners.get(one_spelling(name), ()))
         for match in matches:
             yield _Candidate(match, language_rank, Source(folder=MEDIA, path=path))
 

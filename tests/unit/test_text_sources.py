@@ -36,6 +36,15 @@ def test_beside_the_video(tmp_path: Path) -> None:
     }
 
 
+def test_accents_as_macos_writes_them(tmp_path: Path) -> None:
+    one, two = "caf\u00e9", "cafe\u0301"
+    write(tmp_path / "media", f"{one}.vtt")
+    write(tmp_path / "captions", f"{two}.vtt")
+    assert found(tmp_path / "media", [Video("v", (f"{two}.mp4",))]) == {"v": f"media:{one}.vtt"}
+    videos, captions = [Video("v", (f"{one}.mp4",))], tmp_path / "captions"
+    assert found(tmp_path / "media", videos, captions) == {"v": f"captions:{two}.vtt"}
+
+
 @pytest.mark.parametrize(
     ("names", "language", "expected"),
     [
