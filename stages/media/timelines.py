@@ -55,7 +55,8 @@ def frame_times(spans: Times, fps: float, frames_per_clip: int) -> Times:
     """Choose the times at which the frames of each clip are looked up.
 
     A frame stands for 1/fps seconds and is looked up in their middle: this is what ffmpeg's `fps` filter shows with its
-    default rounding (VideoCLIP's extraction), and the rounded time stamps of Matroska do not move it.
+    default rounding (VideoCLIP's extraction), and the rounded time stamps of Matroska do not move it. Where a video has
+    an even multiple of `fps`, as 60 of 30, look-ups fall on boundaries of frames, and rounding decides between two.
 
     Args:
         spans: (N, 2) float64 seconds.
