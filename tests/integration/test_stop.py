@@ -11,13 +11,14 @@ import pytest
 from tests.small_run import ROOT
 
 PROGRAM = """
-import sys, time
+import signal, sys, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from pipeline import cli, commands
 from tests.integration.test_upkeep import run
 from tests.toy_stages import Count, CountConfig, CountWorker
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the suite in the background has it ignored
 root, seconds = Path(sys.argv[1]), float(sys.argv[2])
 process = CountWorker.process
 
