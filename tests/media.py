@@ -11,6 +11,7 @@ from typing import Any
 import ffmpeg
 import imageio_ffmpeg
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -109,3 +110,9 @@ def make_sound(path: Path) -> Path:
     """Make a file that holds sound alone."""
     run_ffmpeg(ffmpeg.output(ffmpeg.input("sine=frequency=440:duration=1", format="lavfi"), str(path), acodec="aac"))
     return path
+
+
+def decode_processes() -> list[psutil.Process]:
+    """Our children that decode; one that has ended, but was not waited for, is none."""
+    children = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in children if "stages.media.worker" in child.cmdline()]

@@ -64,13 +64,14 @@ def interrupt(process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_ends_after_the_unit_and_a_second_one_at_once(tmp_path: Path, times: int) -> None:
     process = start(tmp_path, seconds=3 if times == 1 else 300)
-    interrupt(process)
-    if times == 2:
-        process.send_signal(signal.SIGINT)
     try:
+        interrupt(process)
+        if times == 2:
+            process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == 130
     assert "fabula: stopped; what is committed stays" in err
     assert out == ""  # no other unit has begun

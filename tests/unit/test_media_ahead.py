@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from stages.errors import DeadlineExceeded, SampleError
@@ -20,7 +19,7 @@ from stages.media.makers import ThumbnailMaker
 from stages.media.passes import Passes
 from stages.media.process import IsolationSettings
 from stages.media.ring import RING_BYTES
-from tests.media import Numbered, make_video
+from tests.media import Numbered, decode_processes, make_video
 
 CONSUMER = GridConsumer(clip_s=1, stride_s=1, fps=8, frames_per_clip=8, tail="keep", geometry=Geometry(short_side=48))
 SETTINGS = IsolationSettings(deadline_s=20, preload=("tests.broken_decoders",))
@@ -135,7 +134,7 @@ def test_an_early_end_kills_even_a_decoder_that_hangs_and_blames_no_file(files: 
         assert time.monotonic() - started < 3
         done = decode_all(crew, jobs(files[2:], "hanging"), AttemptLog(log), max_attempts=2)
         assert done[-1].message.header["kind"] == "done", "the crew goes on"
-    assert not decoders()
+    assert not decode_processes()
     assert "crashed" not in log.read_text()
 
 
@@ -150,7 +149,7 @@ def test_a_consumer_that_holds_on_to_pictures_holds_the_decoder_up_and_blames_no
         with crew.decode([job], AttemptLog(tmp_path / "l"), max_attempts=1) as decoding:
             held, silent_since = hold_all(decoding, silence_s=1.6 * deadline_s)
             assert RING_BYTES // 2 < sum(item.message.payload.nbytes for item in held) <= RING_BYTES
-            (decoder,) = decoders()
+            (decoder,) = decode_processes()
             decoder.suspend()
             for item in held:
                 item.message.let_go()
@@ -175,11 +174,6 @@ def hold_all(decoding: Decoding, silence_s: float) -> tuple[list[Decoded], float
         held.append(item)
         last = time.monotonic()
     return held, last
-
-
-def decoders() -> list[psutil.Process]:
-    """Our decode processes."""
-    return [p for p in psutil.Process().children() if "stages.media.worker" in p.cmdline()]
 
 
 def test_several_processes_decode_at_once_and_each_file_comes_in_order(files: list[Path], tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ import av
 import numpy as np
 import pytest
 
-from stages.media.geometry import Geometry, Scaler
+from stages.media.geometry import Geometry
+from stages.media.scaling import Scaler
 
 
 def flat(width, height, value=128):

@@ -19,7 +19,7 @@ from stages.media.consumers import Clock, GridConsumer
 from stages.media.geometry import Geometry
 from stages.media.isolation import IsolatedPool, IsolatedProber, IsolationSettings
 from stages.media.ring import RING_BYTES
-from tests.media import Numbered, make_video, read_number
+from tests.media import Numbered, decode_processes, make_video, read_number
 
 ROOT = str(Path(__file__).parents[2])
 BROKEN = ("tests.broken_decoders",)
@@ -322,4 +322,4 @@ def _is_gone(pid: int) -> bool:
 
 
 def _children() -> set[int]:
-    return {p.pid for p in psutil.Process().children() if "stages.media.worker" in p.cmdline()}
+    return {process.pid for process in decode_processes()}

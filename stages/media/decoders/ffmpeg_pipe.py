@@ -23,8 +23,9 @@ from av.error import FFmpegError
 
 from stages.media.causes import NO_FRAMES, decode_error, normalise_words
 from stages.media.container import Timeline, address, open_container, origin, scan_timeline
-from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.geometry import Geometry, Rgb
 from stages.media.parents import die_with
+from stages.media.scaling import Scaler
 from stages.media.sources import Source
 
 _SAME_TIME_S = 1e-4

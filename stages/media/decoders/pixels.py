@@ -10,7 +10,8 @@ import numpy as np
 from stages.errors import DecodeError
 from stages.media.causes import UNSUPPORTED, decode_error, normalise_words
 from stages.media.container import Timeline, scan_timeline
-from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.geometry import Geometry, Rgb
+from stages.media.scaling import Scaler
 from stages.media.sources import FrameFolder, Source
 
 

@@ -14,9 +14,10 @@ from av.video.stream import VideoStream
 
 from stages.media.container import nominal_frame_s, open_container, origin
 from stages.media.damage import DamageTracker, Step
-from stages.media.geometry import Geometry, Rgb, Scaler
+from stages.media.geometry import Geometry, Rgb
 from stages.media.listening import listener
 from stages.media.packets import read_packets
+from stages.media.scaling import Scaler
 from stages.media.sources import Source
 
 
