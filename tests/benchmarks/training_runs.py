@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
@@ -142,14 +143,15 @@ class PlainStep:
     def __call__(self, batch: "PaddedBatch") -> float:
         """Do one update; the loss."""
         self.optimiser.zero_grad()
+        windows, rows, ids, mask = map(torch.from_numpy, (batch.windows, batch.rows, batch.ids, batch.words))
         words = self.video.get_input_embeddings()
-        ends = words(torch.tensor([[SIZES.cls_id, SIZES.sep_id]])).expand(len(batch.windows), 2, -1)
-        tokens = torch.cat([ends[:, :1], self.mlp(batch.windows), ends[:, 1:]], dim=1)
-        ones = batch.rows.new_ones(len(batch.rows), 1)
-        seen = torch.cat([ones, batch.rows, ones], dim=1)
+        ends = words(torch.tensor([[SIZES.cls_id, SIZES.sep_id]])).expand(len(windows), 2, -1)
+        tokens = torch.cat([ends[:, :1], self.mlp(windows), ends[:, 1:]], dim=1)
+        ones = rows.new_ones(len(rows), 1)
+        seen = torch.cat([ones, rows, ones], dim=1)
         video = self.video(inputs_embeds=tokens, attention_mask=seen).last_hidden_state
-        text = self.text(input_ids=batch.ids, attention_mask=batch.words).last_hidden_state
-        first, second = _mean(video[:, 1:], seen[:, 1:]), _mean(text[:, 1:], batch.words[:, 1:])
+        text = self.text(input_ids=ids, attention_mask=mask).last_hidden_state
+        first, second = _mean(video[:, 1:], seen[:, 1:]), _mean(text[:, 1:], mask[:, 1:])
         logits, own = first @ second.T, torch.arange(len(first))
         loss = F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)
         loss.backward()
@@ -170,12 +172,16 @@ def plain_step(batch: "PaddedBatch") -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class PaddedBatch:
-    """A batch of 34 video and 63 text tokens a pair: windows and ids, and which of them are real."""
+    """A batch of 34 video and 63 text tokens a pair: windows and ids, and which of them are real.
 
-    windows: Tensor
-    rows: Tensor
-    ids: Tensor
-    words: Tensor
+    Arrays, for it travels to another process: tensors would be laid into shared memory by a thread with OpenMP threads
+    of its own, and libgomp, which then counts more threads than cores, has ours sleep after each product.
+    """
+
+    windows: NDArray[np.float32]
+    rows: NDArray[np.int64]
+    ids: NDArray[np.int64]
+    words: NDArray[np.int64]
 
 
 def padded(task: PublishedTask, index: int) -> PaddedBatch:
@@ -183,7 +189,7 @@ def padded(task: PublishedTask, index: int) -> PaddedBatch:
     pairs = task.source.batch(index, Part()).pairs
     windows, rows = _pad(pairs.windows, SIZES.max_video_len)
     ids, words = _pad(pairs.texts, SIZES.max_text_len + 2)
-    return PaddedBatch(windows=windows, rows=rows.long(), ids=ids, words=words.long())
+    return PaddedBatch(windows=windows.numpy(), rows=rows.long().numpy(), ids=ids.numpy(), words=words.long().numpy())
 
 
 def _pad(packed: Packed, length: int) -> tuple[Tensor, Tensor]:

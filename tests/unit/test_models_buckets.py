@@ -45,3 +45,16 @@ def test_gradients_come_back_to_their_tokens() -> None:
     weights = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(0))
     (buckets.gather(part * 2 for part in buckets.spread(tokens)) * weights).sum().backward()
     assert torch.equal(tokens.grad, 2 * weights)
+
+
+def test_what_belongs_to_no_sequence_is_in_no_bucket_and_has_no_gradient() -> None:
+    buckets = Buckets.of(runs_of(LENGTHS), CPU, filler=3)
+    tokens = numbered((*LENGTHS, 3)).requires_grad_()
+    spread = buckets.spread(tokens)
+    without = Buckets.of(runs_of(LENGTHS), CPU).spread(numbered(LENGTHS))
+    assert all(torch.equal(part, other) for part, other in zip(spread, without, strict=True))
+    gathered = buckets.gather(spread)
+    assert torch.equal(gathered[:-3], tokens[:-3])
+    assert not gathered[-3:].any()
+    gathered.sum().backward()
+    assert tokens.grad[:, 0].tolist() == [1.0] * sum(LENGTHS) + [0.0] * 3

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.encoders import bert
 from models.encoders.build import random_encoder
 from models.encoders.config import DualConfig
 from models.encoders.dual import TwoWayEncoder
@@ -88,3 +89,27 @@ def test_dropout_falls_on_packed_tokens_while_training() -> None:
     assert not torch.equal(encoder.encode_packed_video(windows), encoder.encode_packed_video(windows))
     encoder.eval()
     assert torch.equal(encoder.encode_packed_video(windows), encoder.encode_packed_video(windows))
+
+
+def test_within_autocast_products_have_few_shapes_and_filling_up_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoder = random_encoder(SIZES, 0)
+    layers, seen = encoder.text_encoder.encoder.layer, []
+    for layer in layers:
+        layer.intermediate.dense.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    texts = pack([torch.randint(4, 60, (length,), generator=seeded(length)) for length in (60, 9, 3)])
+
+    def encoded() -> tuple[Tensor, Tensor]:
+        encoder.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            vectors = encoder.encode_packed_text(texts)
+        vectors.float().square().sum().backward()
+        return vectors, layers[0].intermediate.dense.weight.grad.clone()
+
+    filled = encoded()
+    monkeypatch.setattr(bert, "_ROWS", 1)
+    bare = encoded()
+    assert seen == [128] * len(layers) + [72] * len(layers)
+    for one, other in zip(filled, bare, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-2, rtol=2e-2)
