@@ -68,8 +68,8 @@ class Extract(Stage):
 
     name: ClassVar[str] = "extract"
     # 2: S3D in planar form. 3: one thread a batch, scaling in two steps, stricter masks. 4: named by what is required,
-    # frames behind stray time stamps
-    version: ClassVar[int] = 4
+    # frames behind stray time stamps. 5: look-ups just before the middle of a frame's time
+    version: ClassVar[int] = 5
 
     @property
     def needs(self) -> tuple[str, ...]:

@@ -18,6 +18,9 @@ with the video; the frames that it lacks repeat the last one.
 
 Times = NDArray[np.float64]
 
+_BEFORE_S = 1e-3
+"""More than the rounding of Matroska's time stamps, half a millisecond, less than any frame lasts."""
+
 
 def clip_spans(duration_s: float, clip_s: float, stride_s: float, tail: Tail, tolerance_s: float = 0.0) -> Times:
     """Lay clips over a video, the first at 0.
@@ -54,9 +57,9 @@ def clip_spans(duration_s: float, clip_s: float, stride_s: float, tail: Tail, to
 def frame_times(spans: Times, fps: float, frames_per_clip: int) -> Times:
     """Choose the times at which the frames of each clip are looked up.
 
-    A frame stands for 1/fps seconds and is looked up in their middle: this is what ffmpeg's `fps` filter shows with its
-    default rounding (VideoCLIP's extraction), and the rounded time stamps of Matroska do not move it. Where a video has
-    an even multiple of `fps`, as 60 of 30, look-ups fall on boundaries of frames, and rounding decides between two.
+    A frame stands for 1/fps seconds and is looked up just before their middle: this is what ffmpeg's `fps` filter shows
+    with its default rounding (VideoCLIP's extraction). In the middle itself look-ups would fall on boundaries of frames
+    if a video has an even multiple of `fps`, as 60 of 30, and rounding would decide between two.
 
     Args:
         spans: (N, 2) float64 seconds.
@@ -64,11 +67,11 @@ def frame_times(spans: Times, fps: float, frames_per_clip: int) -> Times:
         frames_per_clip: F.
 
     Returns:
-        (N, F) float64 seconds; `start + (j + 0.5) / fps`. Times of a kept tail may lie behind its end.
+        (N, F) float64 seconds; just before `start + (j + 0.5) / fps`. Times of a kept tail may lie behind its end.
     """
     if fps <= 0 or frames_per_clip < 1:
         raise ValueError(f"frame times: got {fps} fps and {frames_per_clip} frames a clip, expected both positive")
-    offsets = (np.arange(frames_per_clip, dtype=np.float64) + 0.5) / fps
+    offsets = (np.arange(frames_per_clip, dtype=np.float64) + 0.5) / fps - min(_BEFORE_S, 0.25 / fps)
     times: Times = spans[:, :1] + offsets[None, :]
     return times
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import av
+import ffmpeg
+import imageio_ffmpeg
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from stages.media.geometry import Geometry
 from stages.media.packets import read_packets
 from stages.media.probe import probe_video
 from stages.media.sources import FrameFolder, Source
+from stages.media.timelines import frame_times
 from tests.media import Numbered, make_pictures, make_sound, make_video, read_number, remux
 
 X264 = {"vcodec": "libx264", "g": 12}
@@ -104,6 +107,20 @@ def test_right_frame_for_every_time(made, name, decoder):
     assert (facts.num_errors, facts.missing_before, facts.missing_after) == (0, [0], [0])
     if name != "jpegs":  # ten more pictures lie there than are asked for
         assert facts.end_s == pytest.approx(file.times[-1] + frame_s, abs=2e-3)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize(("recorded", "wanted"), [(60, 30), (60, 10), (30, 30), (30, 10), (30, 1), (25, 10), (24, 2)])
+def test_frames_at_a_rate_are_those_of_ffmpeg_s_fps_filter(tmp_path, recorded, wanted, suffix):
+    path = make_video(tmp_path / "even", Numbered(suffix=suffix, fps=recorded, num_frames=3 * recorded))
+    raw, _ = ffmpeg.run(
+        ffmpeg.input(str(path)).filter("fps", wanted).output("pipe:", format="rawvideo", pix_fmt="rgb24"),
+        cmd=imageio_ffmpeg.get_ffmpeg_exe(), capture_stdout=True, quiet=True,
+    )  # fmt: skip
+    theirs = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 96, 128, 3)
+    times = frame_times(np.array([[0.0, 3.0]]), wanted, 3 * wanted)[0]
+    ours, _ = look_up(Made(path, times, 0), times, "pyav")
+    assert [read_number(sample.rgb) for sample in ours] == [read_number(rgb) for rgb in theirs[: len(times)]]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -29,8 +29,9 @@ def test_overlapping_clips_keep_one_tail_only():
     np.testing.assert_allclose(clip_spans(4.5, 2, 1, "keep"), [[0, 2], [1, 3], [2, 4], [3, 4.5]])
 
 
-def test_frames_are_looked_up_in_the_middle_of_their_interval():
-    np.testing.assert_allclose(frame_times(np.array([[1.0, 2.0]]), 4, 4), [[1.125, 1.375, 1.625, 1.875]])
+def test_frames_are_looked_up_just_before_the_middle_of_their_interval():
+    np.testing.assert_allclose(frame_times(np.array([[1.0, 2.0]]), 4, 4), [[1.124, 1.374, 1.624, 1.874]])
+    np.testing.assert_allclose(frame_times(np.array([[0.0, 1.0]]), 1000, 2), [[0.00025, 0.00125]])
 
 
 def test_a_video_shorter_than_a_window_is_one_window():
