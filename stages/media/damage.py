@@ -44,21 +44,18 @@ class DamageTracker:
 
     def __init__(self) -> None:
         self.num_errors = 0
-        self._next = 0
         self._open: list[int] = []  # ascending; what is decoded after any of these indices is doubtful
 
-    def step(self, *, lost_before: bool) -> Step:
+    def begin(self, step: Step, *, lost_before: bool) -> None:
         """Begin a packet.
 
         Args:
+            step: it, those before it have begun.
             lost_before: what lay between it and the one before could not be read.
         """
-        step = Step(self._next)
-        self._next += 1
         if lost_before:
             # The packet itself is whole: a keyframe there ends the doubt that begins just before it.
             self._note(step.index - 1)
-        return step
 
     def fail(self, step: Step) -> None:
         """Note an error that was met while a packet was decoded; once a packet."""

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import threading
 from functools import cache
 
 import av.logging
@@ -13,21 +14,23 @@ _CONCEALED = "concealing"
 class Listener(logging.Handler):
     """Counts complaints and passes them on to standard error, where the supervisor keeps a process's last words.
 
-    PyAV calls it from within the decoding call, in the thread that made it: only one may decode at a time.
-
-    Attributes:
-        num_complaints: errors and concealments so far.
+    PyAV calls it from within a call of libav, in the thread that made it.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.num_complaints = 0
+        self._heard = threading.local()
+
+    @property
+    def num_complaints(self) -> int:
+        """Errors and concealments so far, of calls in this thread."""
+        return getattr(self._heard, "complaints", 0)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take one line of the log."""
         message = record.getMessage()
         if record.levelno >= logging.ERROR or _CONCEALED in message:
-            self.num_complaints += 1
+            self._heard.complaints = self.num_complaints + 1
             os.write(2, f"[{record.name.removeprefix('libav.')}] {message}\n".encode(errors="backslashreplace"))
 
 

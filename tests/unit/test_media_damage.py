@@ -15,7 +15,8 @@ def judge(stream: Stream) -> dict[int, tuple[bool, bool]]:
     """Corrupt and after-loss of each frame; it comes out as soon as nothing is to come that is shown before it."""
     tracker, waiting, found = DamageTracker(), dict[int, tuple[Step, str]](), dict[int, tuple[bool, bool]]()
     for number, (shown, kind) in enumerate(stream):
-        step = tracker.step(lost_before=kind.startswith("!"))
+        step = Step(number)
+        tracker.begin(step, lost_before=kind.startswith("!"))
         if kind.endswith("x"):
             tracker.fail(step)
         waiting[shown] = (step, kind)
@@ -64,7 +65,7 @@ def test_leading_pictures_of_an_open_group_stay_doubtful() -> None:
 
 def test_a_flag_of_the_decoder_counts_like_an_error() -> None:
     tracker = DamageTracker()
-    first, second, third = (tracker.step(lost_before=False) for _ in range(3))
+    first, second, third = map(Step, range(3))
     assert not tracker.frame(first, keyframe=True, flagged=False).corrupt
     assert tracker.frame(second, keyframe=True, flagged=True).corrupt
     assert tracker.frame(third, keyframe=False, flagged=False).corrupt

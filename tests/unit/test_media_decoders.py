@@ -109,18 +109,19 @@ def test_right_frame_for_every_time(made, name, decoder):
         assert facts.end_s == pytest.approx(file.times[-1] + frame_s, abs=2e-3)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 @pytest.mark.parametrize(("recorded", "wanted"), [(60, 30), (60, 10), (30, 30), (30, 10), (30, 1), (25, 10), (24, 2)])
-def test_frames_at_a_rate_are_those_of_ffmpeg_s_fps_filter(tmp_path, recorded, wanted, suffix):
-    path = make_video(tmp_path / "even", Numbered(suffix=suffix, fps=recorded, num_frames=3 * recorded))
+def test_frames_at_a_rate_are_those_of_ffmpeg_s_fps_filter(tmp_path, recorded, wanted):
+    path = make_video(tmp_path / "even", Numbered(fps=recorded, num_frames=3 * recorded))
     raw, _ = ffmpeg.run(
         ffmpeg.input(str(path)).filter("fps", wanted).output("pipe:", format="rawvideo", pix_fmt="rgb24"),
         cmd=imageio_ffmpeg.get_ffmpeg_exe(), capture_stdout=True, quiet=True,
     )  # fmt: skip
     theirs = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 96, 128, 3)
     times = frame_times(np.array([[0.0, 3.0]]), wanted, 3 * wanted)[0]
-    ours, _ = look_up(Made(path, times, 0), times, "pyav")
-    assert [read_number(sample.rgb) for sample in ours] == [read_number(rgb) for rgb in theirs[: len(times)]]
+    rounded = remux(path, tmp_path / "rounded.mkv")  # to milliseconds; there the filter wavers between two frames
+    for file in (path, rounded):
+        ours, _ = look_up(Made(file, times, 0), times, "pyav")
+        assert [read_number(sample.rgb) for sample in ours] == [read_number(rgb) for rgb in theirs[: len(times)]]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -150,7 +151,8 @@ def test_short_memory_is_no_damage(made, monkeypatch):
     def starve(*_, **__):
         raise av.error.MemoryError(12, "Cannot allocate memory")
 
-    path, starving = made["h264"].path, SimpleNamespace(decode=starve, demux=starve, format=SimpleNamespace(name="mov"))
+    starving = SimpleNamespace(decode=starve, demux=starve, format=SimpleNamespace(name="mov"), width=128, height=96)
+    path = made["h264"].path
     with open_decoder("pyav").open(path) as video:
         monkeypatch.setattr(video, "_context", starving)
         with pytest.raises(MemoryError):

@@ -1,6 +1,6 @@
-"""The default decoder: PyAV, packet by packet, one thread; it goes on after damage and says what is doubtful."""
+"""The default decoder: PyAV, packet by packet; it goes on after damage and says what is doubtful."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -8,12 +8,14 @@ from typing import Any
 
 import av
 from av.container import InputContainer
-from av.error import FFmpegError
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from stages.media.container import nominal_frame_s, open_container, origin
 from stages.media.damage import DamageTracker, Step
+from stages.media.decoders.coded import Coded, Decoded, decode, parts
+from stages.media.decoders.lanes import decode_side_by_side
 from stages.media.geometry import Geometry, Rgb
 from stages.media.listening import listener
 from stages.media.packets import read_packets
@@ -39,7 +41,7 @@ class PyavFrame:
 
 
 class PyavVideo:
-    """A container being decoded; see `decoders.base.OpenVideo`."""
+    """A container being decoded, by one decoder; see `decoders.base.OpenVideo`."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container = container
@@ -51,7 +53,7 @@ class PyavVideo:
         self._frame_s = nominal_frame_s(stream)
         self._scalers: dict[Geometry, Scaler] = {}
         self._damage = DamageTracker()
-        self._listener = listener()
+        listener()
 
     @property
     def num_errors(self) -> int:
@@ -61,37 +63,29 @@ class PyavVideo:
     def frames(self) -> Iterator[PyavFrame]:
         """Give the frames forward; a packet that does not decode is counted and passed over."""
         last_s = -float("inf")
-        for step, packet in self._steps():
-            for picture in self._decode(step, packet):
+        for decoded in self._decoded():
+            step = decoded.coded.step
+            self._damage.begin(step, lost_before=decoded.coded.lost_before)
+            if decoded.failed:
+                self._damage.fail(step)
+            for picture in decoded.pictures:
                 frame = self._frame(picture, step, last_s)
                 last_s = max(last_s, frame.time_s)
                 yield frame
 
-    def _steps(self) -> Iterator[tuple[Step, "Packet[Any]"]]:
+    def _decoded(self) -> Iterator[Decoded]:
+        return (decode(self._context, coded) for coded in self.coded())
+
+    def coded(self) -> Iterator[Coded]:
         """Give the packets with their places in the order of decoding; the last one is empty and drains the decoder."""
-        for packet, lost_before in self._read():
-            step = self._damage.step(lost_before=lost_before)
+        for index, (packet, lost_before) in enumerate(self._read()):
+            step = Step(index)
             if packet.size:
                 packet.opaque = step
-            yield step, packet
+            yield Coded(step, packet, lost_before)
 
     def _read(self) -> Iterator[tuple["Packet[Any]", bool]]:
         return read_packets(self._container, self._stream)
-
-    def _decode(self, step: Step, packet: "Packet[Any]") -> Iterable[av.VideoFrame]:
-        heard = self._listener.num_complaints
-        try:
-            pictures = self._context.decode(packet if packet.size else None)
-        except av.error.EOFError:
-            return ()
-        except MemoryError:  # the limit's fault, not the file's; PyAV's is an FFmpegError, too
-            raise
-        except FFmpegError:
-            self._damage.fail(step)
-            return ()
-        if self._listener.num_complaints > heard:
-            self._damage.fail(step)
-        return pictures
 
     def _frame(self, picture: av.VideoFrame, latest: Step, last_s: float) -> PyavFrame:
         """Judge a picture; one that does not say which packet it was made of is taken for that of the latest."""
@@ -107,7 +101,25 @@ class PyavVideo:
         )  # fmt: skip
 
 
-class KeyframesVideo(PyavVideo):
+class WholeVideo(PyavVideo):
+    """A container that is decoded from its beginning to its end, where it can be in two threads."""
+
+    def __init__(self, source: Source, container: InputContainer, stream: VideoStream) -> None:
+        super().__init__(container, stream)
+        self._source = source
+
+    def _decoded(self) -> Iterator[Decoded]:
+        return decode_side_by_side(parts(self.coded(), self._stream), self._context, self._another_context)
+
+    @contextmanager
+    def _another_context(self) -> Iterator[VideoCodecContext]:
+        """A second decoder, with all that the container says to the first: its own is opened once more."""
+        with open_container(self._source) as (_, stream):
+            stream.codec_context.copy_opaque = True
+            yield stream.codec_context
+
+
+class KeyframesVideo(WholeVideo):
     """A container of which keyframes alone are decoded: each depends on nothing but its own packet."""
 
     def _read(self) -> Iterator[tuple["Packet[Any]", bool]]:
@@ -118,14 +130,14 @@ class PyavDecoder:
     """Opens files with PyAV; see `decoders.base.Decoder`."""
 
     @contextmanager
-    def open(self, source: Source) -> Iterator[PyavVideo]:
+    def open(self, source: Source) -> Iterator[WholeVideo]:
         """Open a file, or a folder of pictures.
 
         Raises:
             DecodeError: as `container.open_container`.
         """
         with open_container(source) as (container, stream):
-            yield PyavVideo(container, stream)
+            yield WholeVideo(source, container, stream)
 
 
 class KeyframeDecoder:
@@ -139,7 +151,7 @@ class KeyframeDecoder:
             DecodeError: as `container.open_container`.
         """
         with open_container(source) as (container, stream):
-            yield KeyframesVideo(container, stream)
+            yield KeyframesVideo(source, container, stream)
 
 
 def quarter_turns(picture: av.VideoFrame) -> int:
