@@ -77,6 +77,35 @@ def test_a_long_group_is_read_part_by_part(made: dict[str, Path], monkeypatch: p
     assert by_two(made["h264"]) == by_one(made["h264"])
 
 
+def flash_tags(path: Path, behind_ms: int) -> bytes:
+    """The video tags of an FLV, later by so much."""
+    data, place, found = path.read_bytes(), 13, b""
+    while place < len(data):
+        size = 11 + int.from_bytes(data[place + 1 : place + 4]) + 4
+        tag = data[place : place + size]
+        if tag[0] == 9:
+            time_ms = (int.from_bytes(tag[7:8] + tag[4:7]) + behind_ms).to_bytes(4)
+            found += tag[:4] + time_ms[1:] + time_ms[:1] + tag[8:]
+        place += size
+    return found
+
+
+def test_other_parameters_in_the_middle_reach_all_that_lies_behind_them(tmp_path: Path) -> None:
+    first, second = (
+        make_video(tmp_path / name, Numbered(num_frames=120, suffix=".flv", size=size, options=CLOSED))
+        for name, size in (("first", (128, 96)), ("second", (160, 112)))
+    )
+    joined = tmp_path / "joined.flv"
+    joined.write_bytes(first.read_bytes()[:13] + flash_tags(first, 0) + flash_tags(second, 4800))
+    found, _ = cut(joined)
+    assert [part.afresh for part in found[:5]] == [True] * 5
+    assert not any(part.afresh for part in found[5:])
+    frames, num_errors = by_two(joined)
+    assert (frames, num_errors) == by_one(joined)
+    assert (len(frames), num_errors) == (240, 0)
+    assert {len(frame[4]) for frame in frames} == {3 * 128 * 96, 3 * 160 * 112}
+
+
 Seen = tuple[float, float, bool, bool, bytes]
 
 

@@ -80,18 +80,22 @@ def decode(context: VideoCodecContext, coded: Coded) -> Decoded:
 
 
 def parts(coded: Iterable[Coded], stream: VideoStream) -> Iterator[Part]:
-    """Cut a stream where it can be, reading one part at a time; joined they are the stream."""
+    """Cut a stream where it can be, reading one part at a time; joined they are the stream.
+
+    Behind a packet that brings other parameters than the file begins with nothing is afresh: they are not repeated.
+    """
     restarts = _restarts(stream)
     held: list[Coded] = []
-    size = 0
+    size, changed = 0, False
     for item in coded:
         cut = item.packet.is_keyframe and item.packet.size and len(held) >= _LEAST_PACKETS
         if held and (cut or size > _MOST_BYTES):
-            yield Part(held, _afresh(held, restarts))
+            yield Part(held, not changed and _afresh(held, restarts))
             held, size = [], 0
         held.append(item)
         size += item.packet.size
-    yield Part(held, _afresh(held, restarts))
+        changed |= item.packet.has_sidedata("new_extradata")
+    yield Part(held, not changed and _afresh(held, restarts))
 
 
 def _afresh(coded: Sequence[Coded], restarts: Callable[[bytes], bool]) -> bool:
