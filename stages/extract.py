@@ -40,7 +40,8 @@ class ExtractConfig(OutputsConfig):
     """What is extracted (`OutputsConfig`), and how it is done, which changes no byte.
 
     Attributes:
-        threads: batches that a worker computes at once, and videos that it decodes at once.
+        threads: batches that a worker computes at once, and videos that it decodes at once; of these some are decoded
+            in two threads.
         videos_per_shard: positions of the manifest in one unit of work, and in one tar.
         deadline_s: how long decoding may be silent before it is stopped.
         memory_mib: what a decode process may take.
@@ -68,7 +69,8 @@ class Extract(Stage):
 
     name: ClassVar[str] = "extract"
     # 2: S3D in planar form. 3: one thread a batch, scaling in two steps, stricter masks. 4: named by what is required,
-    # frames behind stray time stamps. 5: look-ups just before the middle of a frame's time
+    # frames behind stray time stamps. 5: look-ups just before the middle of a frame's time, closed groups
+    # of pictures decoded apart
     version: ClassVar[int] = 5
 
     @property

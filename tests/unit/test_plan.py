@@ -99,6 +99,7 @@ def test_videos_of_one_name_are_not_all_held_out_together(corpus: Corpus) -> Non
         ("train.splits=corpus", r"\[train\] splits = .*corpus: there is no such file"),
         ("train.start=gone", r"\[train\] start = .*gone: there is no such file or folder"),
         ("train.tokenizer=gone", r"\[train\] tokenizer = .*gone: there is no such file or folder"),
+        ("train.objective.bert=gone", r"\[train\.objective\] .*gone: there is no such folder"),
         ("evaluate.splits=gone.csv", r"\[evaluate\] splits = .*gone\.csv: there is no such file"),
         ("evaluate.split=val", r"\[evaluate\] split = 'val' needs a splits file"),
     ],

@@ -159,8 +159,9 @@ def test_an_encoder_without_fusion_and_too_many_negatives_are_refused(tmp_path: 
     with pytest.raises(ValueError, match="TACo has one encoder for each side"):
         TACoSizes(shared=True)
     objective = OBJECTIVES["taco"].model_copy(update={"words": WordSettings(spacy=tmp_path / "nowhere")})
-    with pytest.raises(ConfigError, match=r"nowhere: there is no such folder"):
-        Train(config_of("taco", objective=objective)).units(inputs)
+    for refuse in (objective.check_files, lambda: Train(config_of("taco", objective=objective)).units(inputs)):
+        with pytest.raises(ConfigError, match=r"nowhere: there is no such folder"):
+            refuse()
 
 
 def test_a_spacy_pipeline_says_which_words_count(tmp_path: Path) -> None:

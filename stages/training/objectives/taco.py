@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from stages.contract import Inputs, StageConfig
 from stages.training.objectives.base import Material, Opening, TrainSplit
-from stages.training.objectives.text_video import TextVideoSettings, content_of_folder
+from stages.training.objectives.text_video import TextVideoSettings, check_folder, content_of_folder
 from stages.training.sampling import OverlapSampling
 from stages.training.sizes import EncoderSizes
 
@@ -108,6 +108,11 @@ class TACoSettings(TextVideoSettings):
                 f"negatives is {self.negatives}, but a batch has {self.items_a_batch} pairs; raise batch_videos"
             )
         return self
+
+    def check_files(self) -> None:
+        """See `ObjectiveSettings`."""
+        super().check_files()
+        check_folder(self.words.spacy)
 
     def plan(self, inputs: Inputs, split: TrainSplit, *, accumulate: int) -> Material:
         """See `ObjectiveSettings`; the content of a spaCy pipeline belongs to the identity."""

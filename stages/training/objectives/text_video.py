@@ -58,6 +58,10 @@ class TextVideoSettings(ObjectiveSettings):
         """See `ObjectiveSettings`."""
         return self.backbone
 
+    def check_files(self) -> None:
+        """See `ObjectiveSettings`."""
+        check_folder(self.bert)
+
     def least_narrated(self, accumulate: int) -> int:
         """See `ObjectiveSettings`."""
         return self.batch_videos * accumulate
@@ -110,16 +114,25 @@ class TextVideoSettings(ObjectiveSettings):
             ) from error
 
 
+def check_folder(folder: Path | None) -> None:
+    """Refuse a model's folder that is not there; None is none.
+
+    Raises:
+        ConfigError: there is no such folder.
+    """
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"[train.objective] {folder}: there is no such folder; expected that of a model")
+
+
 def content_of_folder(folder: Path | None) -> Mapping[str, str]:
     """Hash of each file of a model's folder by its path in there; nothing for None.
 
     Raises:
         ConfigError: there is no such folder.
     """
+    check_folder(folder)
     if folder is None:
         return {}
-    if not folder.is_dir():
-        raise ConfigError(f"[train.objective] {folder}: there is no such folder; expected that of a model")
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): hash_file(path) for path in files}
 
