@@ -72,8 +72,10 @@ def lay_out(folder: Path, videos: Path) -> None:
     (folder / "data" / "howto100m" / "captions").mkdir()
     for path in videos.glob("*.vtt"):
         shutil.copy(path, folder / "data" / "howto100m" / "captions")
-    vocabulary = "bert-base-uncased/vocab.txt"
-    for name in ("s3d_howto100m.pth", "videoclip/checkpoint_best.pt", "moco_v2_200ep_pretrain.pth.tar", vocabulary):
+    for name in (
+        "s3d_howto100m.pth", "videoclip/checkpoint_best.pt", "moco_v2_200ep_pretrain.pth.tar",
+        "bert-base-uncased/vocab.txt", "en_core_web_sm/meta.json",
+    ):  # fmt: skip
         (folder / "weights" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "weights" / name).write_bytes(name.encode())
 
