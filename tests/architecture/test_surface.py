@@ -47,8 +47,11 @@ OPTIONS = {
     "corpus": ["--config", "--json", "--set"],
 }  # fmt: skip
 SMALLER = {
-    "[corpus]\n": "[corpus]\nnum_train = 40\nnum_val = 2\nnum_test = 20\nnum_train_pairs = 8\nnum_pairs = 8\n",
-    "\nsteps = 150\n": "\nsteps = 50\n",
+    "demo": {
+        "[corpus]\n": "[corpus]\nnum_train = 40\nnum_val = 2\nnum_test = 20\nnum_train_pairs = 8\nnum_pairs = 8\n",
+        "\nsteps = 150\n": "\nsteps = 50\n",
+    },
+    "corpus": {"\nsteps = 300\n": "\nsteps = 30\n"},
 }
 NOT_RUN = ("make test", "make test-long", "make reproduce", "make bench", "make install ACCEL=cuda", "make demo-seeds")
 
@@ -112,8 +115,8 @@ def test_make_targets_of_the_readme_exist() -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tree in which the README's commands run, against the environment under test.
 
-    Its demo has a fifth of the videos and a third of the steps, which changes numbers and no command: the whole one was
-    a fifth of this suite.
+    Its demo has a fifth of the videos, and training a part of the steps, which changes numbers and no command: whole
+    ones were a quarter of this suite.
     """
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("pipeline", "stages", "models", "configs", "Makefile", "README.md", "pyproject.toml"):
@@ -123,12 +126,13 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(source, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
-    demo = folder / "configs" / "demo.toml"
-    whole = demo.read_text()
-    for mark, instead in SMALLER.items():
-        assert whole.count(mark) == 1
-        whole = whole.replace(mark, instead)
-    demo.write_text(whole)
+    for name, changes in SMALLER.items():
+        config = folder / "configs" / f"{name}.toml"
+        whole = config.read_text()
+        for mark, instead in changes.items():
+            assert whole.count(mark) == 1
+            whole = whole.replace(mark, instead)
+        config.write_text(whole)
     return folder
 
 
