@@ -60,7 +60,9 @@ class Timeline:
 
 @contextmanager
 def open_container(source: Source) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file, or a folder of pictures, and its first video stream, one thread, cover pictures passed over.
+    """Open a file, or a folder of pictures, and its first video stream, cover pictures passed over.
+
+    Its decoder has one thread, and says of a picture which packet it was made of.
 
     Raises:
         DecodeError: with the cause `unreadable`, `unreachable`, `empty_file`, `not_media`, `no_frames` or
@@ -89,6 +91,7 @@ def open_container(source: Source) -> Iterator[tuple[InputContainer, VideoStream
             )
         stream.thread_type = "NONE"
         stream.codec_context.thread_count = 1
+        stream.codec_context.copy_opaque = True
         yield container, stream
 
 

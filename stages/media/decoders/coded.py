@@ -100,9 +100,9 @@ def parts(coded: Iterable[Coded], stream: VideoStream) -> Iterator[Part]:
 
 def _afresh(coded: Sequence[Coded], restarts: Callable[[bytes], bool]) -> bool:
     first = coded[0].packet
-    shown = [item.packet.pts for item in coded if item.packet.size]
     if not first.size or not first.is_keyframe or first.pts is None:
         return False
+    shown = (item.packet.pts for item in coded if item.packet.size)
     return all(pts is not None and pts >= first.pts for pts in shown) and restarts(bytes(first))
 
 

@@ -17,7 +17,6 @@ from stages.media.damage import DamageTracker, Step
 from stages.media.decoders.coded import Coded, Decoded, decode, parts
 from stages.media.decoders.lanes import decode_side_by_side
 from stages.media.geometry import Geometry, Rgb
-from stages.media.listening import listener
 from stages.media.packets import read_packets
 from stages.media.scaling import Scaler
 from stages.media.sources import Source
@@ -47,13 +46,11 @@ class PyavVideo:
         self._container = container
         self._stream = stream
         self._context = stream.codec_context
-        self._context.copy_opaque = True
         self._origin = origin(container)
         self._base = stream.time_base or Fraction(1, 1_000_000)
         self._frame_s = nominal_frame_s(stream)
         self._scalers: dict[Geometry, Scaler] = {}
         self._damage = DamageTracker()
-        listener()
 
     @property
     def num_errors(self) -> int:
@@ -115,7 +112,6 @@ class WholeVideo(PyavVideo):
     def _another_context(self) -> Iterator[VideoCodecContext]:
         """A second decoder, with all that the container says to the first: its own is opened once more."""
         with open_container(self._source) as (_, stream):
-            stream.codec_context.copy_opaque = True
             yield stream.codec_context
 
 
